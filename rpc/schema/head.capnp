@@ -1,0 +1,87 @@
+@0xdc1f4cc7bf773bbe;
+# The head and its nodes: membership, liveness, and what each node has to offer.
+#
+#   node -- NodeRegister -->  head     first on the connection, and after every restart of the head
+#   node <-- NodeAccepted --  head     or NodeFenced
+#   node -- Heartbeat    -->  head,  head -- Heartbeat --> node      on the control connection
+#   node -- NodeReport   -->  head     on change, coalesced to 100 ms
+#   node <-- ClusterView  --  head     on change, coalesced
+#   node <-- NodeDied     --  head     to all nodes
+#   node -- JobRegister  -->  head;  JobAccepted comes back
+#
+# Order.   On each connection as sent. ClusterView and NodeReport are level-triggered: the highest version holds, and any
+#          number of lower ones may be missed.
+# Retry.   JobRegister is named by (node, request) and may be repeated. NodeRegister with a known id is a reconciliation,
+#          with node 0 a new life.
+# Loss.    A closed connection is confirmed at once (is the process gone?) and then by silence: suspected after 1 s, dead
+#          after 3 s. Dead means: NodeDied to all, its objects lost, its registered actors started elsewhere. A
+#          node that was declared dead and comes back is told NodeFenced, kills its workers and joins anew. A head
+#          that dies takes nothing along: nodes go on, connect again and register.
+
+using Cxx = import "/capnp/c++.capnp";
+using Common = import "/rpc/schema/common.capnp";
+using Actor = import "/rpc/schema/actor.capnp";
+$Cxx.namespace("manta::rpc::schema");
+
+struct NodeInfo {
+  node @0 :UInt64;
+  name @1 :Text;
+  address @2 :Text;            # where the daemon listens for other nodes
+  total @3 :Common.ResourceSet;
+  available @4 :Common.ResourceSet;
+  version @5 :UInt64;          # rises with each change
+}
+
+struct NodeRegister {
+  # node -> head. Answered by NodeAccepted or NodeFenced.
+  info @0 :NodeInfo;
+  actors @1 :List(Actor.ActorStarted);  # registered actors that live here, for reconciliation
+}
+
+struct NodeAccepted {
+  # head -> node. Your id, and which life of the head this is: a lower epoch is refused.
+  node @0 :UInt64;
+  headEpoch @1 :UInt64;
+}
+
+struct NodeFenced {
+  # head -> node that was declared dead and came back. Kill your workers and join anew.
+  node @0 :UInt64;
+}
+
+struct Heartbeat {
+  # Both ways, every 250 ms, on a connection that carries nothing large.
+  node @0 :UInt64;
+  number @1 :UInt64;           # rises
+}
+
+struct NodeReport {
+  # node -> head.
+  info @0 :NodeInfo;
+}
+
+struct ClusterView {
+  # head -> nodes. All live nodes.
+  version @0 :UInt64;
+  nodes @1 :List(NodeInfo);
+}
+
+struct NodeDied {
+  # head -> nodes.
+  node @0 :UInt64;
+  reason @1 :Text;
+}
+
+struct JobRegister {
+  # driver's node -> head. Answered by JobAccepted.
+  request @0 :UInt64;
+  node @1 :UInt64;
+  driver @2 :Common.ProcessId;
+  program @3 :Text;            # path, for people
+}
+
+struct JobAccepted {
+  request @0 :UInt64;
+  driver @1 :Common.ProcessId;
+  job @2 :UInt64;
+}
