@@ -2,6 +2,7 @@
 //
 // rpc/schema/*.capnp is the protocol's manual: who sends what to whom, order, retry, and what a lost
 // connection destroys. This header mirrors it struct by struct; rpc/codec.h converts between the two.
+// (A new field goes into the schema, its codec_*.cc, and random_message.cc, which does not compile without it.)
 // Threads: immutable values.
 #ifndef MANTA_RPC_MESSAGE_H_
 #define MANTA_RPC_MESSAGE_H_

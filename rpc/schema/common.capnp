@@ -8,7 +8,8 @@
 # Order.      Messages of one channel arrive in the order of Send, each once, or the channel closes. Between channels
 #             there is no order: where one is needed, the message that needs it says so.
 # Retry.      A socket between nodes may break and come back: its session (rpc/session.h) resends what was not
-#             acknowledged and drops what came twice. A ring or a unix socket never reconnects: it ends with its process.
+#             acknowledged and drops what came twice. A ring or a unix socket never reconnects: it ends with its
+#             process.
 # Loss.       What a closed channel destroys stands in the file of the messages concerned.
 # Refusal.    A receiver closes a channel on which any of these arrives: a type it does not know, an enum value out of
 #             range, a list or text longer than the bytes that could hold it, a name that is not UTF-8, an amount of

@@ -9,12 +9,12 @@
 #   node <-- NodeDied     --  head     to all nodes
 #   node -- JobRegister  -->  head;  JobAccepted comes back
 #
-# Order.   On each connection as sent. ClusterView and NodeReport are level-triggered: the highest version holds, and any
-#          number of lower ones may be missed.
-# Retry.   JobRegister is named by (node, request) and may be repeated. NodeRegister with a known id is a reconciliation,
-#          with node 0 a new life.
-# Loss.    A closed connection is confirmed at once (is the process gone?) and then by silence: suspected after 1 s, dead
-#          after 3 s. Dead means: NodeDied to all, its objects lost, its registered actors started elsewhere. A
+# Order.   On each connection as sent. ClusterView and NodeReport are level-triggered: the highest version holds, and
+#          any number of lower ones may be missed.
+# Retry.   JobRegister is named by (node, request) and may be repeated. NodeRegister with a known id is a
+#          reconciliation, with node 0 a new life.
+# Loss.    A closed connection is confirmed at once (is the process gone?) and then by silence: suspected after 1 s,
+#          dead after 3 s. Dead means: NodeDied to all, its objects lost, its registered actors started elsewhere. A
 #          node that was declared dead and comes back is told NodeFenced, kills its workers and joins anew. A head
 #          that dies takes nothing along: nodes go on, connect again and register.
 

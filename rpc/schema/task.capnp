@@ -82,8 +82,8 @@ struct CallReply {
 }
 
 struct CallCancel {
-  # caller -> worker. Takes back an attempt that has not started: its CallReply says notExecuted with `cancelled`, or the
-  # real outcome if it had started. For an attempt the worker does not have: no answer (its reply is on its way).
+  # caller -> worker. Takes back an attempt that has not started: its CallReply says notExecuted with `cancelled`, or
+  # the real outcome if it had started. For an attempt the worker does not have: no answer (its reply is on its way).
   call :group {
     callerNode @0 :UInt64;
     callerNumber @1 :UInt64;

@@ -1,0 +1,133 @@
+#include "rpc/codec_actor.h"
+#include "rpc/schema/head.capnp.h"
+
+namespace manta::rpc {
+namespace {
+constexpr size_t kNodeInfoWireBytes = 6 * sizeof(capnp::word);
+constexpr size_t kActorStartedWireBytes = 6 * sizeof(capnp::word);
+
+void WriteInfo(const NodeInfo& m, schema::NodeInfo::Builder b) {
+  b.setNode(m.node);
+  b.setName(TextOf(m.name));
+  b.setAddress(TextOf(m.address));
+  WriteResources(m.total, b.initTotal());
+  WriteResources(m.available, b.initAvailable());
+  b.setVersion(m.version);
+}
+
+void ReadInfo(schema::NodeInfo::Reader r, Decoder* in, NodeInfo* m) {
+  m->node = r.getNode();
+  in->Name(r.getName(), &m->name);
+  in->Name(r.getAddress(), &m->address);
+  ReadResources(r.getTotal(), in, &m->total);
+  ReadResources(r.getAvailable(), in, &m->available);
+  m->version = r.getVersion();
+}
+
+void Write(const NodeRegister& m, schema::NodeRegister::Builder b, Encoder* out) {
+  WriteInfo(m.info, b.initInfo());
+  auto actors = b.initActors(static_cast<kj::uint>(m.actors.size()));
+  for (kj::uint i = 0; i < actors.size(); ++i) rpc::Write(m.actors[i], actors[i], out);
+}
+
+void Read(schema::NodeRegister::Reader r, Decoder* in, NodeRegister* m) {
+  ReadInfo(r.getInfo(), in, &m->info);
+  const auto actors = r.getActors();
+  m->actors.clear();
+  if (!in->List(actors.size(), kActorStartedWireBytes)) return;
+  m->actors.resize(actors.size());
+  for (kj::uint i = 0; i < actors.size(); ++i) rpc::Read(actors[i], in, &m->actors[i]);
+}
+
+void Write(const NodeAccepted& m, schema::NodeAccepted::Builder b, Encoder*) {
+  b.setNode(m.node);
+  b.setHeadEpoch(m.head_epoch);
+}
+
+void Read(schema::NodeAccepted::Reader r, Decoder*, NodeAccepted* m) {
+  m->node = r.getNode();
+  m->head_epoch = r.getHeadEpoch();
+}
+
+void Write(const NodeFenced& m, schema::NodeFenced::Builder b, Encoder*) { b.setNode(m.node); }
+
+void Read(schema::NodeFenced::Reader r, Decoder*, NodeFenced* m) { m->node = r.getNode(); }
+
+void Write(const Heartbeat& m, schema::Heartbeat::Builder b, Encoder*) {
+  b.setNode(m.node);
+  b.setNumber(m.number);
+}
+
+void Read(schema::Heartbeat::Reader r, Decoder*, Heartbeat* m) {
+  m->node = r.getNode();
+  m->number = r.getNumber();
+}
+
+void Write(const NodeReport& m, schema::NodeReport::Builder b, Encoder*) { WriteInfo(m.info, b.initInfo()); }
+
+void Read(schema::NodeReport::Reader r, Decoder* in, NodeReport* m) { ReadInfo(r.getInfo(), in, &m->info); }
+
+void Write(const ClusterView& m, schema::ClusterView::Builder b, Encoder*) {
+  b.setVersion(m.version);
+  auto nodes = b.initNodes(static_cast<kj::uint>(m.nodes.size()));
+  for (kj::uint i = 0; i < nodes.size(); ++i) WriteInfo(m.nodes[i], nodes[i]);
+}
+
+void Read(schema::ClusterView::Reader r, Decoder* in, ClusterView* m) {
+  m->version = r.getVersion();
+  const auto nodes = r.getNodes();
+  m->nodes.clear();
+  if (!in->List(nodes.size(), kNodeInfoWireBytes)) return;
+  m->nodes.resize(nodes.size());
+  for (kj::uint i = 0; i < nodes.size(); ++i) ReadInfo(nodes[i], in, &m->nodes[i]);
+}
+
+void Write(const NodeDied& m, schema::NodeDied::Builder b, Encoder*) {
+  b.setNode(m.node);
+  b.setReason(TextOf(m.reason));
+}
+
+void Read(schema::NodeDied::Reader r, Decoder* in, NodeDied* m) {
+  m->node = r.getNode();
+  in->Text(r.getReason(), &m->reason);
+}
+
+void Write(const JobRegister& m, schema::JobRegister::Builder b, Encoder*) {
+  b.setRequest(m.request);
+  b.setNode(m.node);
+  WritePair(m.driver, b.initDriver());
+  b.setProgram(TextOf(m.program));
+}
+
+void Read(schema::JobRegister::Reader r, Decoder* in, JobRegister* m) {
+  m->request = r.getRequest();
+  m->node = r.getNode();
+  m->driver = ReadProcess(r.getDriver());
+  in->Text(r.getProgram(), &m->program);  // a path: any bytes
+}
+
+void Write(const JobAccepted& m, schema::JobAccepted::Builder b, Encoder*) {
+  b.setRequest(m.request);
+  WritePair(m.driver, b.initDriver());
+  b.setJob(m.job);
+}
+
+void Read(schema::JobAccepted::Reader r, Decoder*, JobAccepted* m) {
+  m->request = r.getRequest();
+  m->driver = ReadProcess(r.getDriver());
+  m->job = r.getJob();
+}
+
+}  // namespace
+
+MANTA_RPC_MESSAGE(NodeRegister, NODE_REGISTER)
+MANTA_RPC_MESSAGE(NodeAccepted, NODE_ACCEPTED)
+MANTA_RPC_MESSAGE(NodeFenced, NODE_FENCED)
+MANTA_RPC_MESSAGE(Heartbeat, HEARTBEAT)
+MANTA_RPC_MESSAGE(NodeReport, NODE_REPORT)
+MANTA_RPC_MESSAGE(ClusterView, CLUSTER_VIEW)
+MANTA_RPC_MESSAGE(NodeDied, NODE_DIED)
+MANTA_RPC_MESSAGE(JobRegister, JOB_REGISTER)
+MANTA_RPC_MESSAGE(JobAccepted, JOB_ACCEPTED)
+
+}  // namespace manta::rpc
