@@ -18,6 +18,9 @@
 
 namespace manta::runtime {
 
+using base::Fixed;
+using base::ResourceSet;
+
 // Event: a message arrived. `from` is the authenticated neighbour that sent it over a channel (a process's
 // messages to remote homes and to the head are relayed by its daemon).
 struct MessageReceived {

@@ -1,0 +1,579 @@
+#include "runtime/head/head_core.h"
+
+#include <algorithm>
+#include <deque>
+#include <set>
+#include <utility>
+
+#include "base/random.h"
+#include "base/rule.h"
+#include "runtime/actor_directory.h"
+#include "runtime/failure_detector.h"
+#include "runtime/head/head_records.h"
+#include "runtime/head/job_table.h"
+#include "runtime/head/name_table.h"
+#include "runtime/scheduling.h"
+
+namespace manta::runtime {
+namespace {
+
+// Of those that died or ended; told again to nodes that register after the head was away.
+constexpr size_t kObituariesMax = 1024;
+// The arguments of a registered actor lie in the head's memory and store.
+constexpr size_t kActorArgsBytesMax = 64 << 10;
+constexpr Duration kViewInterval = std::chrono::milliseconds(100);
+// A view goes to every node and names every node: its interval grows with their number.
+constexpr size_t kNodesPerViewInterval = 64;
+// How long the head remembers what it has placed on a node that has not reported since.
+constexpr Duration kPlacementRetry = std::chrono::milliseconds(100);
+
+rpc::ErrorInfo MakeError(rpc::ErrorCode code, std::string message) {
+  rpc::ErrorInfo error;
+  error.code = code;
+  error.message = std::move(message);
+  return error;
+}
+
+size_t ArgsBytes(const rpc::ActorSpec& spec) {
+  size_t bytes = 0;
+  for (const rpc::Value& arg : spec.args) bytes += arg.bytes.size();
+  return bytes;
+}
+
+}  // namespace
+
+struct HeadCore::Impl {
+  struct Node {
+    rpc::NodeInfo info;
+    base::ResourceSet placed;        // given to actors since its last report
+    bool registered = false;   // in this life of the head
+    bool connected = false;
+  };
+  struct Held {
+    uint64_t batch = 0;
+    HeadAction action;
+  };
+
+  Impl(HeadOptions options, Time now, const std::map<std::string, std::string>& stored);
+
+  void Handle(Time now, HeadEvent event, std::vector<HeadAction>* actions);
+  Time next_deadline() const;
+
+  // ---- restoring
+  void Restore(Time now, const std::map<std::string, std::string>& stored);
+  absl::Status RestoreOne(Time now, const std::string& key, const std::string& value);
+
+  // ---- events
+  void OnEvent(HeadHello& hello);
+  void OnEvent(NodeConnectionLost& lost);
+  void OnEvent(Persisted& persisted);
+  void OnEvent(HeadTick&) {}
+  void OnEvent(MessageReceived& received);
+
+  // ---- messages from daemons
+  void OnMessage(NodeId from, rpc::Heartbeat& message);
+  void OnMessage(NodeId from, rpc::NodeReport& message);
+  void OnMessage(NodeId from, rpc::NodeRegister& message);
+  void OnMessage(NodeId from, rpc::JobRegister& message);
+  void OnMessage(NodeId from, rpc::JobEnd& message);
+  void OnMessage(NodeId from, rpc::ProcessDied& message);
+  void OnMessage(NodeId from, rpc::ActorCreate& message);
+  void OnMessage(NodeId from, rpc::ActorStarted& message);
+  void OnMessage(NodeId from, rpc::ActorEnded& message);
+  void OnMessage(NodeId from, rpc::ActorWatch& message);
+  void OnMessage(NodeId from, rpc::ActorKill& message);
+  void OnMessage(NodeId from, rpc::ActorLookup& message);
+  template <typename Other>
+  void OnMessage(NodeId from, Other& message) {
+    Log(LogLine::Level::kWarning, ToString(DaemonOf(from)) + " sent " + rpc::MessageName(rpc::Message(message)) +
+                                      ", which is not for the head: ignored");
+  }
+
+  // ---- nodes
+  void Welcome(NodeId node, uint64_t connection, rpc::NodeRegister message);
+  void DeclareDead(NodeId node, const std::string& reason);
+  void SendView();
+  void SendObituaries(NodeId node);
+  void AdvanceTimers();
+
+  // ---- jobs and actors
+  void EndJob(JobId job);
+  void Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error);
+  void CarryOut(const ActorDirectory::Output& output);
+  void PlaceActors();
+  NodeId ChooseNode(const rpc::ActorSpec& spec, NodeId last_node);
+
+  // ---- output
+  void Send(NodeId node, rpc::Message message);
+  void Emit(HeadAction action);
+  void Write(const std::string& key, std::optional<std::string> value);
+  void Remember(std::deque<std::string>* keys, const std::string& key, const std::string& value);
+  void Log(LogLine::Level level, std::string text);
+
+  const HeadOptions options_;
+  const Time grace_end_;                 // nothing is restarted before it
+  base::Rng rng_;
+
+  NodeId next_node_ = 1;
+  std::map<NodeId, Node> nodes_;         // alive (or, after a restart, not known to be dead)
+  FailureDetector detector_;
+  bool view_changed_ = false;            // the set of nodes: told at once
+  bool view_stale_ = false;              // what they have: told when the interval is over
+  Time view_due_{};
+  uint64_t view_version_ = 0;
+  JobTable jobs_;
+  NameTable names_;
+  ActorDirectory directory_;
+  Time place_due_ = kInfiniteFuture;
+  std::deque<std::string> gone_nodes_;   // keys, oldest first
+  std::deque<std::string> gone_jobs_;
+  std::map<std::string, std::string> obituaries_;  // by key: the reason
+
+  uint64_t batch_ = 0;                   // the last one issued
+  uint64_t persisted_ = 0;
+  std::deque<Held> held_;                // in order: a send never overtakes another
+
+  // of the Handle call that runs
+  Time now_{};
+  bool wrote_ = false;
+  std::vector<HeadAction>* actions_ = nullptr;
+  std::vector<std::string> startup_warnings_;
+};
+
+HeadCore::Impl::Impl(HeadOptions options, Time now, const std::map<std::string, std::string>& stored)
+    : options_(options),
+      grace_end_(stored.empty() ? now : now + options.dead_after),
+      rng_(options.seed),
+      detector_({.suspect_after = options.suspect_after, .dead_after = options.dead_after}),
+      view_version_(options.epoch << 32) {
+  Restore(now, stored);
+}
+
+void HeadCore::Impl::Handle(Time now, HeadEvent event, std::vector<HeadAction>* actions) {
+  now_ = now;
+  actions_ = actions;
+  wrote_ = false;
+  for (std::string& warning : std::exchange(startup_warnings_, {})) Log(LogLine::Level::kError, std::move(warning));
+  std::visit([this](auto& what) { OnEvent(what); }, event);
+  AdvanceTimers();
+  PlaceActors();
+  if (view_changed_ || (view_stale_ && now_ >= view_due_)) SendView();
+  actions_ = nullptr;
+}
+
+Time HeadCore::Impl::next_deadline() const {
+  Time next = std::min(detector_.next_deadline(), place_due_);
+  if (view_stale_) next = std::min(next, view_due_);
+  return next;
+}
+
+// ---------------------------------------------------------------- restoring
+
+void HeadCore::Impl::Restore(Time now, const std::map<std::string, std::string>& stored) {
+  for (const auto& [key, value] : stored) {
+    const absl::Status status = RestoreOne(now, key, value);
+    if (!status.ok()) startup_warnings_.push_back("metadata '" + key + "' is left out: " + base::Message(status));
+  }
+}
+
+absl::Status HeadCore::Impl::RestoreOne(Time now, const std::string& key, const std::string& value) {
+  namespace records = head_records;
+  if (key == records::kNextNode) {
+    MANTA_ASSIGN_OR_RETURN(next_node_, records::UnpackNumber(value));
+  } else if (key == records::kNextJob) {
+    MANTA_ASSIGN_OR_RETURN(const JobId next, records::UnpackNumber(value));
+    jobs_.RestoreNext(next);
+  } else if (key.starts_with("node/")) {
+    MANTA_ASSIGN_OR_RETURN(const NodeId node, records::NumberOf(key));
+    MANTA_ASSIGN_OR_RETURN(nodes_[node].info, records::UnpackNode(value));
+    detector_.Watch(node, now);
+  } else if (key.starts_with("job/")) {
+    MANTA_ASSIGN_OR_RETURN(const JobId job, records::NumberOf(key));
+    MANTA_ASSIGN_OR_RETURN(JobTable::Job what, records::UnpackJob(value));
+    jobs_.Restore(job, std::move(what));
+  } else if (key.starts_with("gone_node/")) {
+    gone_nodes_.push_back(key);
+    obituaries_[key] = value;
+  } else if (key.starts_with("gone_job/")) {
+    gone_jobs_.push_back(key);
+    obituaries_[key] = value;
+  } else if (key.starts_with("actor/")) {
+    MANTA_ASSIGN_OR_RETURN(ActorDirectory::Record record, records::UnpackActor(value));
+    if (record.state != rpc::ActorState::kDead && !record.spec.name.empty()) {
+      names_.Take(record.spec.name_space, record.spec.name, record.spec.actor);
+    }
+    directory_.Restore(std::move(record));
+  }
+  return absl::OkStatus();
+}
+
+// ---------------------------------------------------------------- events
+
+void HeadCore::Impl::OnEvent(HeadHello& hello) {
+  const NodeId node = hello.message.info.node;
+  if (node == 0) {
+    const NodeId fresh = next_node_++;
+    Write(head_records::kNextNode, head_records::PackNumber(next_node_));
+    return Welcome(fresh, hello.connection, std::move(hello.message));
+  }
+  if (MANTA_RULE("head.fence") && !nodes_.contains(node)) {
+    // It was declared dead, and others act on that: its life is over.
+    Log(LogLine::Level::kWarning, ToString(DaemonOf(node)) + " was declared dead and has come back: it joins anew");
+    return Emit(AcceptNode{hello.connection, {.node = 0, .head_epoch = options_.epoch}});
+  }
+  Welcome(node, hello.connection, std::move(hello.message));
+}
+
+void HeadCore::Impl::OnEvent(NodeConnectionLost& lost) {
+  const auto it = nodes_.find(lost.node);
+  if (it == nodes_.end()) return;
+  if (lost.dead) return DeclareDead(lost.node, "its process has ended");
+  it->second.connected = false;  // silence will tell
+}
+
+void HeadCore::Impl::OnEvent(Persisted& persisted) {
+  persisted_ = std::max(persisted_, persisted.batch);
+  while (!held_.empty() && held_.front().batch <= persisted_) {
+    actions_->push_back(std::move(held_.front().action));
+    held_.pop_front();
+  }
+}
+
+void HeadCore::Impl::OnEvent(MessageReceived& received) {
+  const NodeId from = received.from.node;
+  if (MANTA_RULE("head.fence") && !nodes_.contains(from)) {
+    if (from != 0) actions_->push_back(SendMessage{DaemonOf(from), rpc::NodeFenced{from}});
+    return;
+  }
+  detector_.Heard(from, now_);
+  std::visit([&](auto& message) { OnMessage(from, message); }, received.message);
+}
+
+// ---------------------------------------------------------------- messages from daemons
+
+void HeadCore::Impl::OnMessage(NodeId from, rpc::Heartbeat& message) {
+  // Depends on nothing: not even a slow store holds it up.
+  actions_->push_back(SendMessage{DaemonOf(from), rpc::Heartbeat{from, message.number}});
+}
+
+void HeadCore::Impl::OnMessage(NodeId from, rpc::NodeReport& message) {
+  const auto it = nodes_.find(from);
+  if (it == nodes_.end() || message.info.version < it->second.info.version) return;
+  Node& node = it->second;
+  message.info.node = from;
+  if (node.info == message.info) return;
+  node.info = std::move(message.info);
+  node.placed = {};
+  view_stale_ = true;
+  place_due_ = directory_.has_unplaced() ? now_ : kInfiniteFuture;
+}
+
+void HeadCore::Impl::OnMessage(NodeId from, rpc::NodeRegister& message) {
+  if (message.info.node == from) Welcome(from, 0, std::move(message));
+}
+
+void HeadCore::Impl::OnMessage(NodeId from, rpc::JobRegister& message) {
+  if (message.driver.node != from) return;
+  const JobTable::Registered registered = jobs_.Register(message.driver, message.program);
+  if (registered.is_new) {
+    Write(head_records::kNextJob, head_records::PackNumber(jobs_.next()));
+    Write(head_records::JobKey(registered.job), head_records::PackJob({message.driver, message.program}));
+  }
+  Send(from, rpc::JobAccepted{message.request, message.driver, registered.job});
+}
+
+void HeadCore::Impl::OnMessage(NodeId, rpc::JobEnd& message) { EndJob(message.job); }
+
+void HeadCore::Impl::OnMessage(NodeId from, rpc::ProcessDied& message) {
+  if (message.process.node != from) return;
+  ActorDirectory::Output output;
+  directory_.ProcessDied(message.process, message.reason, &output);
+  CarryOut(output);
+}
+
+void HeadCore::Impl::OnMessage(NodeId, rpc::ActorCreate& message) {
+  const rpc::ActorSpec& spec = message.spec;
+  ActorDirectory::Output output;
+  if (directory_.Find(spec.actor) != nullptr) {
+    directory_.Create(spec, &output);  // again: the answer got lost with an earlier head
+    return CarryOut(output);
+  }
+  if (!jobs_.runs(spec.job)) {
+    return Refuse(spec, MakeError(rpc::ErrorCode::kShutdown, "the actor's job has ended"));
+  }
+  if (ArgsBytes(spec) > kActorArgsBytesMax) {
+    directory_.CreateRefused(spec,
+                             MakeError(rpc::ErrorCode::kInvalidArgument,
+                                       "the arguments of a named or restartable actor are limited to " +
+                                           std::to_string(kActorArgsBytesMax) + " bytes, these have " +
+                                           std::to_string(ArgsBytes(spec)) + ": Put the large ones and pass their refs"),
+                             &output);
+    return CarryOut(output);
+  }
+  if (!spec.name.empty()) {
+    const ActorId holder = names_.Take(spec.name_space, spec.name, spec.actor);
+    if (MANTA_RULE("head.name_once") && holder != spec.actor) {
+      directory_.CreateRefused(spec,
+                               MakeError(rpc::ErrorCode::kNameTaken, "the name '" + spec.name + "' in namespace '" +
+                                                                         spec.name_space + "' belongs to actor " +
+                                                                         ToString(holder)),
+                               &output);
+      return CarryOut(output);
+    }
+  }
+  directory_.Create(spec, &output);
+  CarryOut(output);
+}
+
+void HeadCore::Impl::OnMessage(NodeId from, rpc::ActorStarted& message) {
+  ActorDirectory::Output output;
+  directory_.Started(message, from, &output);
+  CarryOut(output);
+}
+
+void HeadCore::Impl::OnMessage(NodeId, rpc::ActorEnded& message) {
+  ActorDirectory::Output output;
+  directory_.Ended(message, &output);
+  CarryOut(output);
+}
+
+void HeadCore::Impl::OnMessage(NodeId from, rpc::ActorWatch& message) {
+  if (message.watcher.node != from) return;
+  ActorDirectory::Output output;
+  if (directory_.Find(message.actor) == nullptr && !nodes_.contains(message.actor.creator.node)) {
+    // Nobody will create it any more.
+    rpc::ActorUpdate update;
+    update.actor = message.actor;
+    update.watcher = message.watcher;
+    update.version = 1;
+    update.state = rpc::ActorState::kDead;
+    update.error = MakeError(rpc::ErrorCode::kNodeDied, "the node that counted the actor's handles died");
+    return Send(from, std::move(update));
+  }
+  directory_.Watch(message, &output);
+  CarryOut(output);
+}
+
+void HeadCore::Impl::OnMessage(NodeId, rpc::ActorKill& message) {
+  ActorDirectory::Output output;
+  directory_.Kill(message, &output);
+  CarryOut(output);
+}
+
+void HeadCore::Impl::OnMessage(NodeId from, rpc::ActorLookup& message) {
+  rpc::ActorFound found;
+  found.asker = message.asker;
+  found.request = message.request;
+  found.actor = names_.Find(message.name_space, message.name);
+  if (const ActorDirectory::Record* record = directory_.Find(found.actor)) {
+    found.max_concurrency = record->spec.max_concurrency;
+  }
+  Send(from, std::move(found));
+}
+
+// ---------------------------------------------------------------- nodes
+
+void HeadCore::Impl::Welcome(NodeId id, uint64_t connection, rpc::NodeRegister message) {
+  const bool again = message.info.node == id;
+  message.info.node = id;
+  Node& node = nodes_[id];
+  node.info = std::move(message.info);
+  node.placed = {};
+  node.registered = true;
+  node.connected = true;
+  detector_.Watch(id, now_);
+  Write(head_records::NodeKey(id), head_records::PackNode(node.info));
+  if (connection != 0) {
+    Emit(AcceptNode{connection, {.node = id, .head_epoch = options_.epoch}});
+  } else {
+    Send(id, rpc::NodeAccepted{.node = id, .head_epoch = options_.epoch});
+  }
+  view_changed_ = true;
+  if (!again) return;
+  SendObituaries(id);
+  ActorDirectory::Output output;
+  directory_.NodeReturned(id, message.actors, &output);
+  CarryOut(output);
+}
+
+void HeadCore::Impl::DeclareDead(NodeId node, const std::string& reason) {
+  if (nodes_.erase(node) == 0) return;
+  detector_.Forget(node);
+  Log(LogLine::Level::kWarning, "node " + ToString(DaemonOf(node)) + " is dead: " + reason);
+  Write(head_records::NodeKey(node), std::nullopt);
+  Remember(&gone_nodes_, head_records::GoneNodeKey(node), reason);
+  view_changed_ = true;
+  for (const auto& [other, unused] : nodes_) Send(other, rpc::NodeDied{node, reason});
+  for (const JobId job : jobs_.DrivenFrom(node)) EndJob(job);
+  ActorDirectory::Output output;
+  directory_.NodeDied(node, reason, &output);
+  CarryOut(output);
+}
+
+void HeadCore::Impl::SendView() {
+  rpc::ClusterView view;
+  view.version = ++view_version_;
+  for (const auto& [id, node] : nodes_) view.nodes.push_back(node.info);
+  for (const auto& [id, node] : nodes_) Send(id, view);
+  view_changed_ = false;
+  view_stale_ = false;
+  view_due_ = now_ + kViewInterval * (1 + nodes_.size() / kNodesPerViewInterval);
+}
+
+// What a node may have missed while the head, or the connection to it, was away.
+void HeadCore::Impl::SendObituaries(NodeId node) {
+  for (const std::string& key : gone_nodes_) {
+    if (const auto number = head_records::NumberOf(key); number.ok()) Send(node, rpc::NodeDied{*number, obituaries_[key]});
+  }
+  for (const std::string& key : gone_jobs_) {
+    if (const auto number = head_records::NumberOf(key); number.ok()) Send(node, rpc::JobEnd{*number});
+  }
+}
+
+void HeadCore::Impl::AdvanceTimers() {
+  const FailureDetector::Verdict verdict = detector_.Advance(now_);
+  for (const NodeId node : verdict.suspected) {
+    Log(LogLine::Level::kWarning, "node " + ToString(DaemonOf(node)) + " is silent");
+  }
+  for (const NodeId node : verdict.dead) {
+    DeclareDead(node, "silent for " + ToString(options_.dead_after));
+  }
+}
+
+// ---------------------------------------------------------------- jobs and actors
+
+void HeadCore::Impl::EndJob(JobId job) {
+  if (!jobs_.End(job)) return;
+  Write(head_records::JobKey(job), std::nullopt);
+  Remember(&gone_jobs_, head_records::GoneJobKey(job), "");
+  ActorDirectory::Output output;
+  directory_.JobEnded(job, &output);
+  CarryOut(output);
+  for (const auto& [node, unused] : nodes_) Send(node, rpc::JobEnd{job});
+}
+
+// Answers without a record: nobody could ever erase it.
+void HeadCore::Impl::Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error) {
+  rpc::ActorUpdate update;
+  update.actor = spec.actor;
+  update.watcher = spec.actor.creator;
+  update.version = 1;
+  update.state = rpc::ActorState::kDead;
+  update.error = std::move(error);
+  Send(spec.actor.creator.node, std::move(update));
+}
+
+void HeadCore::Impl::CarryOut(const ActorDirectory::Output& output) {
+  for (const ActorId actor : std::set<ActorId>(output.changed.begin(), output.changed.end())) {
+    const ActorDirectory::Record* record = directory_.Find(actor);
+    if (record == nullptr) continue;
+    Write(head_records::ActorKey(actor), head_records::PackActor(*record));
+  }
+  for (const ActorId actor : output.erased) Write(head_records::ActorKey(actor), std::nullopt);
+  for (const ActorDirectory::Dead& dead : output.dead) names_.Free(dead.name_space, dead.name, dead.actor);
+  for (const ActorDirectory::Stop& stop : output.stops) {
+    Send(stop.node, rpc::ActorKill{.actor = stop.actor, .no_restart = true, .graceful = stop.graceful,
+                                   .incarnation = stop.incarnation});
+  }
+  for (const ActorDirectory::Restart& restart : output.restarts) {
+    Send(restart.node, rpc::ActorStart{directory_.Find(restart.actor)->spec, restart.incarnation});
+  }
+  if (!output.places.empty()) place_due_ = now_;
+  for (const rpc::ActorUpdate& update : output.updates) Send(update.watcher.node, update);
+}
+
+void HeadCore::Impl::PlaceActors() {
+  if (now_ < place_due_) return;
+  place_due_ = kInfiniteFuture;
+  ActorDirectory::Output output;
+  for (const ActorDirectory::Place& place : directory_.unplaced()) {
+    if (place.incarnation > 1 && now_ < grace_end_) {
+      place_due_ = std::min(place_due_, grace_end_);
+      continue;
+    }
+    const rpc::ActorSpec& spec = directory_.Find(place.actor)->spec;
+    const NodeId node = ChooseNode(spec, place.last_node);
+    if (node == 0) {
+      place_due_ = std::min(place_due_, now_ + kPlacementRetry);
+      continue;
+    }
+    nodes_.at(node).placed.Add(spec.placement);
+    directory_.PlacedAt(place.actor, place.incarnation, node, &output);
+    CarryOut(std::exchange(output, {}));
+    Send(node, rpc::ActorStart{spec, place.incarnation});
+  }
+}
+
+// A node with room, better not the one where it was lost. If none has room now, one that could have: it queues the start.
+NodeId HeadCore::Impl::ChooseNode(const rpc::ActorSpec& spec, NodeId last_node) {
+  std::vector<rpc::NodeInfo> others, all, empty;
+  for (const auto& [id, node] : nodes_) {
+    if (!node.registered || !node.connected || detector_.suspected(id)) continue;
+    all.push_back(node.info);
+    all.back().available.SubtractAllowNegative(node.placed);
+    empty.push_back(node.info);
+    empty.back().available = node.info.total;
+    if (id != last_node) others.push_back(all.back());
+  }
+  const SchedulingDemand demand{.resources = spec.placement, .strategy = SchedulingDemand::Strategy::kSpread};
+  const uint64_t seed = rng_.Next();
+  NodeId node = PickNode(demand, others, seed);
+  if (node == 0) node = PickNode(demand, all, seed);
+  if (node == 0) node = PickNode(demand, empty, seed);
+  return node;
+}
+
+// ---------------------------------------------------------------- output
+
+void HeadCore::Impl::Send(NodeId node, rpc::Message message) {
+  if (nodes_.contains(node)) Emit(SendMessage{DaemonOf(node), std::move(message)});
+}
+
+// Sends leave in order, and none before what was written before it is durable.
+void HeadCore::Impl::Emit(HeadAction action) {
+  if (persisted_ >= batch_ && held_.empty()) {
+    actions_->push_back(std::move(action));
+  } else {
+    held_.push_back({batch_, std::move(action)});
+  }
+}
+
+void HeadCore::Impl::Write(const std::string& key, std::optional<std::string> value) {
+  if (!wrote_) {
+    wrote_ = true;
+    ++batch_;
+  }
+  actions_->push_back(Persist{batch_, key, std::move(value)});
+}
+
+void HeadCore::Impl::Remember(std::deque<std::string>* keys, const std::string& key, const std::string& value) {
+  Write(key, value);
+  obituaries_[key] = value;
+  keys->push_back(key);
+  while (keys->size() > kObituariesMax) {
+    Write(keys->front(), std::nullopt);
+    obituaries_.erase(keys->front());
+    keys->pop_front();
+  }
+}
+
+void HeadCore::Impl::Log(LogLine::Level level, std::string text) { actions_->push_back(LogLine{level, std::move(text)}); }
+
+// ---------------------------------------------------------------- the public class
+
+HeadCore::HeadCore(HeadOptions options, Time now, const std::map<std::string, std::string>& stored)
+    : impl_(std::make_unique<Impl>(options, now, stored)) {}
+HeadCore::~HeadCore() = default;
+
+void HeadCore::Handle(Time now, HeadEvent event, std::vector<HeadAction>* actions) {
+  impl_->Handle(now, std::move(event), actions);
+}
+Time HeadCore::next_deadline() const { return impl_->next_deadline(); }
+HeadCounts HeadCore::counts() const {
+  return {.nodes_alive = impl_->nodes_.size(),
+          .jobs = impl_->jobs_.size(),
+          .actors = impl_->directory_.live(),
+          .names = impl_->names_.size()};
+}
+
+}  // namespace manta::runtime

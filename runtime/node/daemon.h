@@ -1,0 +1,150 @@
+// Daemon is the shell around one NodeCore: it gives a node its processes, channels, segments and clock.
+//
+// Ownership:  owns the core, the zygote, the connections and the segments' files. Borrows the loop.
+// Threads:    loop-confined; one thread.
+// Order:      a process's death is handed to the core after its rings were drained, and only once the kernel confirms
+//             it (pidfd): a closed socket alone makes the daemon kill the process.
+// See:        runtime/node/node_core.h (decisions), runtime/node/zygote.h, docs/architecture.md
+#ifndef MANTA_RUNTIME_NODE_DAEMON_H_
+#define MANTA_RUNTIME_NODE_DAEMON_H_
+
+#include <sys/types.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/config.h"
+#include "base/event_loop.h"
+#include "base/unique_fd.h"
+#include "rpc/descriptor_socket.h"
+#include "rpc/polling_page.h"
+#include "rpc/shm_port.h"
+#include "runtime/node/node_core.h"
+#include "runtime/node/output_files.h"
+#include "runtime/node/zygote.h"
+#include "store/pin_table.h"
+#include "store/segment_files.h"
+
+namespace manta::runtime {
+
+struct DaemonSpec {
+  NodeOptions node;
+  std::string log_dir;
+  std::vector<std::string> argv;                         // of the program, for its zygote
+  base::UniqueFd driver_socket;                          // embedded: the driver's
+  std::function<void(rpc::Message)> send_to_head;
+  std::function<void()> on_driver_gone;                  // embedded: the driver has ended
+};
+
+// Fills what the configuration says: CPUs, GPUs, custom resources, store memory, idle time. Errors name the knob.
+absl::Status FillNodeOptions(const base::Config& config, NodeOptions* options);
+
+class Daemon final : private rpc::Channel::Handler {
+ public:
+  static absl::StatusOr<std::unique_ptr<Daemon>> Create(base::EventLoop* loop, DaemonSpec spec);
+  ~Daemon() override;
+
+  // Registers with the head; call once it can be sent to.
+  void Start();
+  void ReceiveFromHead(rpc::Message message);
+  NodeId node() const { return core_.node(); }
+  // Kills the zygote, all workers and what they started.
+  void KillAll();
+
+ private:
+  struct Connection {
+    uint64_t id = 0;
+    rpc::ProcessKind kind = rpc::ProcessKind::kWorker;
+    ProcessId process;                                   // known after Welcome (workers: from the start)
+    JobId job = 0;                                       // workers
+    uint32_t asks = 0;                                   // how often the zygote was asked for it
+    pid_t pid = 0;                                       // 0: not started yet
+    base::UniqueFd pidfd;
+    std::unique_ptr<rpc::DescriptorSocket> control;
+    std::unique_ptr<rpc::DescriptorSocket> store;
+    base::FdWatch control_watch, store_watch, pidfd_watch;
+    std::unique_ptr<store::PinTableView> pins;
+    uint32_t polling_slot = 0;
+    bool has_slot = false;
+    rpc::ShmChannel* ring = nullptr;
+    std::vector<rpc::Message> waiting;                   // sent before the ring was there
+    std::string exit_reason;                             // from the zygote
+    std::string kill_reason;                             // ours
+    bool ended = false;
+  };
+
+  Daemon(base::EventLoop* loop, DaemonSpec spec);
+  absl::Status Open();
+
+  // rpc::Channel::Handler
+  void OnMessage(rpc::Channel& channel, rpc::Message message) override;
+  void OnClosed(rpc::Channel& channel, const absl::Status& why) override;
+
+  void Handle(NodeEvent event);
+  void RunActions(std::vector<NodeAction>& actions);
+  void Run(SendMessage& action);
+  void Run(Welcome& action);
+  void Run(Refuse& action);
+  void Run(StartWorker& action);
+  void Run(KillProcess& action);
+  void Run(CreateSegment& action);
+  void Run(SendSegment& action);
+  void Run(PinScan& action);
+  void Run(SendObject& action);
+  void Run(WriteObject& action);
+  void Run(EndDaemon& action);
+
+  absl::Status StartZygote();
+  void OnZygoteLost();
+  // Has the zygote fork `connection`'s worker; `connection` gets a new control socket.
+  absl::Status AskForWorker(Connection& connection);
+  void OnForked(uint64_t worker, pid_t pid, base::UniqueFd pidfd, bool use_exec, const std::string& why);
+  void OnChildExited(pid_t pid, int wait_status);
+  void StartByExec(Connection& connection);
+
+  Connection& AddConnection(base::UniqueFd control);
+  void SetControl(Connection& connection, base::UniqueFd control);
+  Connection* Find(ProcessId process);
+  void WatchProcess(Connection& connection, base::UniqueFd pidfd, pid_t pid);
+  void OnControl(uint64_t id);
+  void OnHello(Connection& connection, rpc::MessageWithDescriptors received);
+  void OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors received);
+  void OnOwnRingOffer(Connection& connection, const rpc::PeerOffer& offer, std::vector<base::UniqueFd> fds);
+  void OnStoreRequest(uint64_t id);
+  void OnProcessGone(uint64_t id);
+  void Kill(Connection& connection, const std::string& why);
+  void DrainRings();
+  void ArmTimer();
+
+  base::EventLoop* const loop_;
+  DaemonSpec spec_;
+  base::UniqueFd program_;
+  NodeCore core_;
+  std::unique_ptr<rpc::PollingPage> polling_page_;
+  std::unique_ptr<rpc::ShmPort> port_;
+  base::FdWatch bell_watch_;
+  std::unique_ptr<OutputFiles> output_;
+  std::unique_ptr<ZygoteClient> zygote_;
+  base::UniqueFd zygote_pidfd_;
+  pid_t zygote_pid_ = 0;
+  int zygotes_lost_ = 0;                                 // since one last made a worker
+  store::SegmentFiles segments_;
+  std::map<uint64_t, std::unique_ptr<Connection>> connections_;
+  std::map<ProcessId, uint64_t> by_process_;
+  std::map<pid_t, uint64_t> by_pid_;
+  uint64_t next_connection_ = 1;
+  std::vector<base::FdWatch> finished_watches_;          // ended inside their own callback
+  base::TimerId timer_ = 0;
+  Time timer_at_ = Time::max();
+  std::string name_space_;                               // that the driver asked for
+  bool handling_ = false;
+  std::vector<NodeEvent> later_;                         // events that came out of actions
+  bool ending_ = false;
+};
+
+}  // namespace manta::runtime
+
+#endif  // MANTA_RUNTIME_NODE_DAEMON_H_

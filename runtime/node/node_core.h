@@ -1,0 +1,177 @@
+// NodeCore decides for one node daemon: which process gets a lease, which workers are started and stopped, where
+// actors are placed, which objects live, and who is told of a death.
+//
+// Parts:      ProcessTable (local processes), WorkerPool (demand, idle ones), LeaseQueue (grants), HomeTable
+//             (references counted here), store::ObjectTable (this node's memory), ActorDirectory (anonymous
+//             actors created here), PeerTable (other nodes, the head, relays). One file each.
+// Threads:    externally synchronised (the daemon's loop).
+// Invariants: (1) resources granted never exceed the total, but for tasks that resume from a blocked Get.
+//             (2) a death is reported only after the dead process's rings are drained.
+//             (3) relayed messages of one process to one node leave in the order in which they came.
+// See:        docs/task.md, docs/actor_call.md, docs/objects.md
+#ifndef MANTA_RUNTIME_NODE_NODE_CORE_H_
+#define MANTA_RUNTIME_NODE_NODE_CORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "runtime/core.h"
+
+namespace manta::runtime {
+
+// ------------------------------------------------------------------ events (and runtime::MessageReceived)
+
+// A process said hello on a new, authenticated connection. Workers carry the id they were started with; a driver
+// gets one. Answered by Welcome (or Refuse) with the same connection.
+struct HelloReceived {
+  uint64_t connection = 0;
+  rpc::ProcessHello hello;
+};
+// A StartWorker could not be carried out.
+struct StartFailed {
+  ProcessId worker;
+  std::string why;
+};
+// The process has ended and its rings are drained.
+struct ProcessEnded {
+  ProcessId process;
+  std::string reason;
+};
+// The connection to another daemon (or the head) is up. Loss is reported only as NodeDied by the head; a lost head is
+// HeadLost, after which the core registers again when HeadConnected comes.
+struct HeadConnected {};
+struct HeadLost {};
+// A segment asked for by CreateSegment is mapped and populated (or could not be).
+struct SegmentCreated {
+  uint64_t segment = 0;
+  uint64_t size_bytes = 0;
+  std::string error;
+};
+// The shell has scanned the pin tables for a PinScan: these objects' ranges are not read by anybody.
+struct PinsScanned {
+  std::vector<ObjectId> unpinned;
+  std::vector<ObjectId> pinned;
+};
+struct NodeTick {};
+
+using NodeEvent = std::variant<MessageReceived, HelloReceived, StartFailed, ProcessEnded, HeadConnected, HeadLost, SegmentCreated,
+                               PinsScanned, NodeTick>;
+
+// ------------------------------------------------------------------ actions (and SendMessage, LogLine)
+
+struct Welcome {
+  uint64_t connection = 0;
+  rpc::ProcessWelcome welcome;
+};
+struct Refuse {
+  uint64_t connection = 0;
+  std::string why;
+};
+struct StartWorker {
+  ProcessId worker;
+  JobId job = 0;
+};
+struct KillProcess {
+  ProcessId process;
+  std::string why;
+};
+struct CreateSegment {
+  uint64_t segment = 0;
+  uint64_t size_bytes = 0;
+};
+struct DestroySegment {
+  uint64_t segment = 0;
+};
+// Send `message` (SegmentGrant, SegmentMap's answer) together with the descriptor of `segment`.
+struct SendSegment {
+  ProcessId to;
+  rpc::Message message;
+  uint64_t segment = 0;
+};
+// Mark these ranges `leaving`, fence, scan the pin tables, answer with PinsScanned.
+struct PinScan {
+  struct Range {
+    ObjectId object;
+    rpc::StoreLocation location;
+  };
+  std::vector<Range> ranges;
+};
+// Copy a sealed object's bytes into `pulled.data` and send it to node `to`.
+struct SendObject {
+  NodeId to = 0;
+  rpc::ObjectPulled pulled;
+  rpc::StoreLocation location;
+};
+// Write the bytes of `pulled` at `location` (reserved by the core).
+struct WriteObject {
+  rpc::ObjectPulled pulled;
+  rpc::StoreLocation location;
+};
+// The job has ended here: its zygote may go.
+struct JobGone {
+  JobId job = 0;
+};
+// The daemon ends (fenced nodes start a new life instead: the shell makes a new core).
+struct EndDaemon {
+  std::string reason;
+  bool new_life = false;
+};
+
+using NodeAction = std::variant<SendMessage, LogLine, Welcome, Refuse, StartWorker, KillProcess, CreateSegment, DestroySegment,
+                                SendSegment, PinScan, SendObject, WriteObject, JobGone, EndDaemon>;
+
+// ------------------------------------------------------------------ the machine
+
+struct NodeOptions {
+  std::string name;
+  std::string address;
+  ResourceSet total;                      // CPU, GPU, custom ones
+  uint64_t store_bytes_max = 256 << 20;
+  uint32_t task_workers_max = 64;
+  uint32_t actor_workers_max = 4096;
+  Duration worker_idle = std::chrono::seconds(1);      // an idle worker is stopped after this
+  uint32_t workers_kept = 0;              // idle ones kept however long (per job)
+  Duration worker_start_timeout = std::chrono::seconds(10);
+  Duration report_interval = std::chrono::milliseconds(100);
+  Duration heartbeat = std::chrono::milliseconds(500);
+  uint64_t seed = 1;                      // of every random choice (policy top-k)
+};
+
+struct NodeCounts {           // for leak audits and `status`
+  uint64_t processes = 0;
+  uint64_t workers_idle = 0;
+  uint64_t leases = 0;
+  uint64_t lease_requests = 0;
+  uint64_t home_entries = 0;
+  uint64_t home_tickets = 0;
+  uint64_t home_tombstones = 0;
+  uint64_t store_objects = 0;
+  uint64_t store_bytes = 0;
+  uint64_t actors = 0;
+  uint64_t directory_actors = 0;
+  ResourceSet available;
+};
+
+class NodeCore {
+ public:
+  explicit NodeCore(NodeOptions options);
+  ~NodeCore();
+  NodeCore(const NodeCore&) = delete;
+  NodeCore& operator=(const NodeCore&) = delete;
+
+  void Handle(Time now, NodeEvent event, std::vector<NodeAction>* actions);
+  Time next_deadline() const;
+  NodeCounts counts() const;
+  NodeId node() const;   // 0 until the head has accepted it
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace manta::runtime
+
+#endif  // MANTA_RUNTIME_NODE_NODE_CORE_H_

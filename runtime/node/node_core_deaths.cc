@@ -1,0 +1,110 @@
+// Deaths (docs/objects.md): a process of this node, one of another node, a whole node. Who is told, and what ends with it.
+#include <utility>
+
+#include "runtime/node/node_core_impl.h"
+
+namespace manta::runtime {
+
+using node::ActorHosts;
+using node::LeaseQueue;
+using node::WorkerPool;
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ProcessDied& message) {
+  if (from == DaemonOf(message.process.node) && message.process.is_user_process()) BeginDeath(message);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::DeathDrained& message) {
+  node::DeathTable::Output output;
+  if (from.is_user_process()) {
+    deaths_.AnsweredHere(message.process, from, &output);
+  } else if (from.is_daemon() && !IsMe(from.node)) {
+    deaths_.Answered(message.process, from.node, &output);
+  }
+  CarryOut(std::move(output));
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::NodeDied& message) {
+  const NodeId node = message.node;
+  if (!from.is_head() || IsMe(node) || !peers_.Died(node)) return;
+  rpc::ProcessDied death;
+  death.process = DaemonOf(node);
+  death.reason = "node n" + std::to_string(node) + " died: " + message.reason;
+  BeginDeath(death);
+  store_.DropHomedAt(node);
+  pulls_.HomeDied(node);
+  std::vector<rpc::ObjectResolve> again = pulls_.SourceDied(node);
+  node::HomeTable::Output lost;
+  home_.NodeDied(node, &lost);
+  CarryOut(std::move(lost));
+  for (const rpc::ObjectResolve& resolve : again) SendNode(resolve.object.home(), resolve);
+  queue_.TakeBack(node);
+  for (const ActorId actor : hosts_.CreatedOn(node)) {
+    if (!hosts_.Find(actor)->spec.registered()) EndHost(actor, death.reason);
+  }
+  ActorDirectory::Output actors;
+  directory_.NodeDied(node, message.reason, &actors);
+  CarryOut(actors);
+  for (const rpc::ActorWatch& watch : routes_.WatchesOf(node)) RouteWatch(watch);
+  node::DeathTable::Output output;
+  deaths_.SetNodes(peers_.alive(), peers_.newest(), &output);
+  CarryOut(std::move(output));
+}
+
+// A process (this node's: it is drained; it has been removed from every table) or a whole node has died.
+void NodeCore::Impl::BeginDeath(const rpc::ProcessDied& death) {
+  node::DeathTable::Output output;
+  if (!deaths_.Report(death, processes_.ids(), &output)) return;
+  for (const auto& [id, process] : processes_.all()) {
+    if (death.process.is_daemon()) {
+      Send(id, rpc::NodeDied{death.process.node, death.reason});
+    } else {
+      Send(id, death);
+    }
+  }
+  EndWhatBelongedTo(death.process, death.reason);
+  CarryOut(std::move(output));
+  serve_actors_ = true;
+}
+
+// The worker process is gone: its lease ends, its actor has died.
+void NodeCore::Impl::EndWorker(ProcessId worker, const std::string& reason) {
+  if (ActorHosts::Host* host = hosts_.OfWorker(worker)) WorkerOfActorEnded(host, reason);
+  if (const node::LeaseTable::Lease* lease = leases_.OfWorker(worker)) leases_.End(lease->id);
+  pool_.Remove(worker);
+}
+
+// What the dead had asked for here, ran here, or had created.
+void NodeCore::Impl::EndWhatBelongedTo(ProcessId dead, const std::string& reason) {
+  const bool whole_node = dead.is_daemon();
+  const std::string why = "its caller " + ToString(dead) + " died: " + reason;
+  for (const LeaseId lease : whole_node ? leases_.OfCallersOn(dead.node) : leases_.OfCaller(dead)) RevokeLease(lease, why);
+  for (const LeaseQueue::Key& key : whole_node ? queue_.OfCallersOn(dead.node) : queue_.OfCaller(dead)) {
+    // A request that was sent on is dropped there, too: that node hears of the death.
+    queue_.Remove(key);
+  }
+  std::erase_if(held_updates_, [dead](const auto& item) { return item.first.second == dead; });
+  pulls_.AskerDied(dead);
+  if (whole_node) return;
+  if (IsMe(dead.node)) {
+    node::HomeTable::Output objects;
+    home_.OwnerDied(dead, reason, &objects);
+    CarryOut(std::move(objects));
+  }
+  ActorDirectory::Output actors;
+  directory_.ProcessDied(dead, reason, &actors);
+  CarryOut(actors);
+  for (const rpc::ActorWatch& watch : routes_.TakeEarlyOf(dead)) AnswerWatch(watch);
+}
+
+void NodeCore::Impl::CarryOut(node::DeathTable::Output output) {
+  for (const ProcessId dead : output.drained_here) {
+    for (const NodeId node : peers_.others()) Send(DaemonOf(node), rpc::DeathDrained{dead, self_});
+  }
+  for (const ProcessId dead : output.drained) {
+    node::HomeTable::Output objects;
+    home_.Drained(dead, &objects);
+    CarryOut(std::move(objects));
+  }
+}
+
+}  // namespace manta::runtime

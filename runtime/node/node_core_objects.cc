@@ -1,0 +1,204 @@
+// Objects (docs/objects.md): references counted here or relayed, this node's memory, copies from other nodes.
+#include <utility>
+
+#include "runtime/node/node_core_impl.h"
+
+namespace manta::runtime {
+
+using store::ObjectTable;
+
+// ---------------------------------------------------------------- references
+
+// Messages of processes of this node go to the home of what they speak of, in the order in which they came; those that other
+// nodes relay are for this home.
+template <typename Message, typename Here>
+void NodeCore::Impl::Route(ProcessId from, NodeId home, Message& message, Here here) {
+  if (!IsMe(home)) {
+    if (from.is_user_process()) SendNode(home, std::move(message));
+    return;
+  }
+  node::HomeTable::Output output;
+  (home_.*here)(message, &output);
+  CarryOut(std::move(output));
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectSeal& message) {
+  if (from.is_user_process() && !store_.Seal(from, message)) {
+    Log(LogLine::Level::kError, ToString(from) + " sealed " + ToString(message.object) + " where it may not write");
+    return Emit(KillProcess{from, "it sealed an object where it may not write"});
+  }
+  Route(from, message.object.home(), message, &node::HomeTable::Seal);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectPublish& message) {
+  if (message.object.owner == from) Route(from, message.object.home(), message, &node::HomeTable::Publish);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::RefTicket& message) {
+  Route(from, message.object.home(), message, &node::HomeTable::Ticket);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::RefOutcome& message) {
+  Route(from, message.object.home(), message, &node::HomeTable::Outcome);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::RefRegister& message) {
+  Route(from, message.object.home(), message, &node::HomeTable::Register);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::RefRelease& message) {
+  Route(from, message.object.home(), message, &node::HomeTable::Release);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectResolve& message) {
+  Route(from, message.object.home(), message, &node::HomeTable::Resolve);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectCopy& message) {
+  if (from.is_daemon()) Route(from, message.object.home(), message, &node::HomeTable::Copy);
+}
+
+void NodeCore::Impl::CarryOut(node::HomeTable::Output output) {
+  for (auto& [node, message] : output.sends) SendNode(node, std::move(message));
+  for (const ActorId actor : output.unheld_actors) HandlesGone(actor);
+}
+
+// ---------------------------------------------------------------- reading
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectResolved& message) {
+  if (from.is_daemon() && IsMe(message.asker.node)) ResolvedHere(message);
+}
+
+// The home has answered a process of this node; what is stored must be here before that process hears of it.
+void NodeCore::Impl::ResolvedHere(const rpc::ObjectResolved& answer) {
+  if (processes_.Find(answer.asker) == nullptr) return;
+  if (answer.error || answer.value.kind != rpc::Value::Kind::kStored || IsMe(answer.value.location.node)) {
+    return Send(answer.asker, answer);
+  }
+  const ObjectTable::Object* here = store_.Find(answer.object);
+  if (here != nullptr && here->attempt == answer.attempt) {  // it has come meanwhile
+    rpc::ObjectResolved local = answer;
+    local.value.location = here->location;
+    return Send(answer.asker, std::move(local));
+  }
+  if (pulls_.Want(answer)) {
+    SendNode(answer.value.location.node, rpc::ObjectPull{answer.object, answer.attempt, self_});
+  }
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectPull& message) {
+  if (!from.is_daemon() || message.puller != from.node) return;
+  rpc::ObjectPulled pulled;
+  pulled.object = message.object;
+  pulled.attempt = message.attempt;
+  const ObjectTable::Object* object = store_.Find(message.object);
+  if (object == nullptr || object->attempt != message.attempt) return SendNode(from.node, std::move(pulled));
+  pulled.found = true;
+  pulled.size_bytes = object->location.size_bytes;
+  pulled.refs = object->refs;
+  Emit(SendObject{from.node, std::move(pulled), object->location});
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectPulled& message) {
+  if (!from.is_daemon()) return;
+  if (!message.found) {
+    for (const rpc::ObjectResolve& again : pulls_.NotFound(message.object, from.node)) {
+      SendNode(message.object.home(), again);
+    }
+    return;
+  }
+  const uint64_t size = message.size_bytes;
+  if (const std::optional<uint64_t> request = pulls_.Arrived(std::move(message))) {
+    ObjectTable::Actions actions;
+    store_.Request(now_, DaemonOf(self_), {*request, size}, &actions);
+    CarryOut(std::move(actions));
+  }
+}
+
+// The store has answered the request for room that a pull made.
+void NodeCore::Impl::GrantedToPull(const rpc::SegmentGrant& grant) {
+  const ProcessId self = DaemonOf(self_);
+  std::optional<node::PullTable::Pull> pull = pulls_.TakeByRequest(grant.request);
+  uint64_t used = 0;
+  if (pull && grant.size_bytes != 0) {
+    const rpc::StoreLocation location{self_, grant.segment, grant.offset, pull->pulled.size_bytes};
+    const rpc::ObjectSeal seal{pull->pulled.object, pull->pulled.attempt, location, self, pull->pulled.refs};
+    used = (std::max<uint64_t>(location.size_bytes, 1) + ObjectTable::kAlignmentBytes - 1) /
+           ObjectTable::kAlignmentBytes * ObjectTable::kAlignmentBytes;
+    Emit(WriteObject{std::move(pull->pulled), location});
+    if (!store_.Seal(self, seal)) return Log(LogLine::Level::kError, "a pulled object did not fit where it was granted");
+    SendNode(seal.object.home(), rpc::ObjectCopy{seal.object, seal.attempt, location, true});
+    pull->answer.value.location = location;
+  } else if (pull) {
+    pull->answer.value = {};
+    pull->answer.error = grant.error;
+  }
+  ObjectTable::Actions actions;
+  store_.Return(self, {grant.segment, grant.offset + used, grant.size_bytes - used}, &actions);
+  CarryOut(std::move(actions));
+  if (!pull) return;
+  for (const ProcessId asker : pull->askers) {
+    pull->answer.asker = asker;
+    if (processes_.Find(asker) != nullptr) Send(asker, pull->answer);
+  }
+}
+
+// ---------------------------------------------------------------- the store
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectDrop& message) {
+  if (from.is_daemon() && message.object.home() == from.node) store_.Drop(message.object, message.attempt);
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::SegmentRequest& message) {
+  if (!from.is_user_process()) return;
+  ObjectTable::Actions actions;
+  store_.Request(now_, from, message, &actions);
+  CarryOut(std::move(actions));
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::SegmentReturn& message) {
+  if (!from.is_user_process()) return;
+  ObjectTable::Actions actions;
+  if (!store_.Return(from, message, &actions)) Emit(KillProcess{from, "it gave back memory that it had not leased"});
+  CarryOut(std::move(actions));
+}
+
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::SegmentMap& message) {
+  // Without a descriptor if there is no such segment.
+  if (from.is_user_process()) Emit(SendSegment{from, message, store_.HasSegment(message.segment) ? message.segment : 0});
+}
+
+void NodeCore::Impl::On(SegmentCreated& event) {
+  ObjectTable::Actions actions;
+  store_.Created(event.segment, event.size_bytes, event.error, &actions);
+  CarryOut(std::move(actions));
+}
+
+void NodeCore::Impl::On(PinsScanned& event) {
+  ObjectTable::Actions actions;
+  store_.Scanned(now_, event.unpinned, event.pinned, &actions);
+  CarryOut(std::move(actions));
+}
+
+void NodeCore::Impl::CarryOut(ObjectTable::Actions actions) {
+  for (ObjectTable::Action& action : actions) {
+    if (auto* grant = std::get_if<ObjectTable::Grant>(&action)) {
+      if (grant->to.is_daemon()) {
+        GrantedToPull(grant->grant);
+      } else {
+        const uint64_t segment = grant->grant.segment;
+        Emit(SendSegment{grant->to, std::move(grant->grant), segment});
+      }
+    } else if (auto* create = std::get_if<ObjectTable::Create>(&action)) {
+      Emit(CreateSegment{create->segment, create->size_bytes});
+    } else if (auto* destroy = std::get_if<ObjectTable::Destroy>(&action)) {
+      Emit(DestroySegment{destroy->segment});
+    } else {
+      PinScan scan;
+      for (auto& [object, location] : std::get<ObjectTable::Scan>(action).ranges) scan.ranges.push_back({object, location});
+      Emit(std::move(scan));
+    }
+  }
+}
+
+}  // namespace manta::runtime

@@ -1,0 +1,648 @@
+#include "runtime/worker/process.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <map>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/process.h"
+#include "base/socket.h"
+#include "base/uv_event_loop.h"
+#include "rpc/descriptor_socket.h"
+#include "rpc/shm_port.h"
+
+namespace manta::runtime {
+namespace {
+
+constexpr size_t kFramesPerDrain = 256;
+constexpr Duration kDropDelay = std::chrono::milliseconds(10);
+constexpr Duration kFollowerLook = std::chrono::milliseconds(100);
+// An unattended process is not drained at once: user code is likely to come back, or more frames to come.
+constexpr useconds_t kUnattendedPauseUs = 50;
+
+}  // namespace
+
+class Process::Impl : private rpc::Channel::Handler {
+ public:
+  Impl(Host* host, base::UniqueFd socket) : host_(host), control_(std::move(socket)) {}
+  ~Impl() override { Close(); }
+
+  absl::Status Join(JoinSpec& spec);
+  void Submit(ProcessEvent event);
+  void SubmitDrop(Dropped* dropped);
+  bool WaitUntil(const std::function<bool()>& done, Time deadline, rpc::Attending after);
+  std::string RunExecutor();
+  void Close();
+  ProcessCounts Counts();
+
+  // Set by Join, then immutable.
+  ProcessId self;
+  JobId job = 0;
+  std::string name_space;
+  std::unique_ptr<store::StoreClient> store;
+  std::unique_ptr<store::PinTable> pins;
+  base::UvEventLoop loop;
+
+ private:
+  // rpc::Channel::Handler, under the lock.
+  void OnMessage(rpc::Channel& channel, rpc::Message message) override;
+  void OnClosed(rpc::Channel& channel, const absl::Status& why) override;
+
+  absl::StatusOr<rpc::MessageWithDescriptors> AwaitControl(Time deadline);
+  void RunIoThread();
+  void OnControl();
+  void OnControlMessage(rpc::MessageWithDescriptors received) MANTA_REQUIRES(mutex_);
+  void OnPeerOffer(const rpc::PeerOffer& offer, std::vector<base::UniqueFd> fds) MANTA_REQUIRES(mutex_);
+  void OnPeerAnswer(const rpc::PeerAnswer& answer, std::vector<base::UniqueFd> fds) MANTA_REQUIRES(mutex_);
+  void OnIoBell();
+  void OnDaemonGone(const std::string& why);
+
+  void Handle(ProcessEvent event) MANTA_REQUIRES(mutex_);
+  void HandleDropped() MANTA_REQUIRES(mutex_);
+  void Run(SendMessage& action) MANTA_REQUIRES(mutex_);
+  void Run(Connect& action) MANTA_REQUIRES(mutex_);
+  void Run(ExitProcess& action) MANTA_REQUIRES(mutex_);
+  void Lead(const std::function<bool()>& done, Time deadline) MANTA_REQUIRES(mutex_);
+  void LeaveRings(rpc::Attending after) MANTA_REQUIRES(mutex_);
+  void EndTurn() MANTA_REQUIRES(mutex_);
+  void ArmTimer() MANTA_REQUIRES(mutex_);
+  void OnTimer();
+  void StartExecutors() MANTA_REQUIRES(mutex_);
+  void ExecutorLoop();
+
+  Host* const host_;
+  rpc::DescriptorSocket control_;   // Send under the lock, Receive by the I/O thread
+  base::Mutex mutex_;               // the core lock
+  base::CondVar follower_wake_;
+
+  std::unique_ptr<rpc::ShmPort> port_;
+  std::unique_ptr<ProcessCore> core_ MANTA_GUARDED_BY(mutex_);
+  std::vector<ProcessAction> actions_ MANTA_GUARDED_BY(mutex_);
+  struct Peer {
+    rpc::Channel* send = nullptr;             // the first channel made: order holds
+    std::vector<rpc::ShmChannel*> channels;   // two if both offered at once
+  };
+  std::map<ProcessId, Peer> peers_ MANTA_GUARDED_BY(mutex_);
+  std::map<uint32_t, ProcessId> offers_ MANTA_GUARDED_BY(mutex_);   // by mark
+  Time now_ MANTA_GUARDED_BY(mutex_){};
+
+  using Runnable = std::variant<Execute, ConstructActor>;
+  std::deque<Runnable> runnable_ MANTA_GUARDED_BY(mutex_);
+  std::atomic<size_t> runnable_count_{0};
+  size_t executors_ MANTA_GUARDED_BY(mutex_) = 0;
+  size_t executors_busy_ MANTA_GUARDED_BY(mutex_) = 0;
+  std::vector<std::thread> extra_executors_ MANTA_GUARDED_BY(mutex_);
+  std::atomic<bool> exiting_{false};
+  std::string exit_reason_ MANTA_GUARDED_BY(mutex_);
+
+  bool leader_active_ MANTA_GUARDED_BY(mutex_) = false;
+  std::thread::id leader_ MANTA_GUARDED_BY(mutex_);
+  size_t followers_ MANTA_GUARDED_BY(mutex_) = 0;
+  bool something_ready_ MANTA_GUARDED_BY(mutex_) = false;   // in this turn, for some waiting thread
+  rpc::PeerAttention::Rang rang_ MANTA_GUARDED_BY(mutex_) = rpc::PeerAttention::Rang::kNothing;
+
+  std::atomic<Dropped*> dropped_{nullptr};
+  std::atomic<bool> drop_timer_armed_{false};
+  Time armed_ MANTA_GUARDED_BY(mutex_) = Time::max();
+
+  std::thread io_thread_;
+  base::FdWatch control_watch_;
+  base::FdWatch bell_watch_;
+  base::TimerId timer_ = 0;          // I/O thread
+  std::atomic<bool> closed_{false};
+  bool is_worker_ = false;
+};
+
+// ------------------------------------------------------------------ joining
+
+absl::Status Process::Impl::Join(JoinSpec& spec) {
+  const Time deadline = base::SystemClock().Now() + spec.timeout;
+  is_worker_ = spec.hello.kind == rpc::ProcessKind::kWorker;
+  spec.hello.pid = getpid();
+  MANTA_ASSIGN_OR_RETURN(auto store_pair, base::SocketPair(base::SocketKind::kSeqPacket));
+  MANTA_ASSIGN_OR_RETURN(store::PinTable pin_table, store::PinTable::Create());
+  pins = std::make_unique<store::PinTable>(std::move(pin_table));
+  const std::array<int, 2> hello_fds = {store_pair.second.get(), pins->fd()};
+  MANTA_RETURN_IF_ERROR(control_.Send(spec.hello, hello_fds));
+  store_pair.second.reset();
+
+  MANTA_ASSIGN_OR_RETURN(rpc::MessageWithDescriptors answer, AwaitControl(deadline));
+  const auto* welcome = std::get_if<rpc::ProcessWelcome>(&answer.message);
+  if (welcome == nullptr || answer.descriptors.size() != 1) return absl::InternalError("no welcome from the node");
+  self = welcome->process;
+  job = welcome->job;
+  name_space = welcome->name_space;
+  store = std::make_unique<store::StoreClient>(self.node,
+                                               std::make_unique<rpc::DescriptorSocket>(std::move(store_pair.first)));
+  MANTA_ASSIGN_OR_RETURN(
+      rpc::PollingSlot slot,
+      rpc::PollingSlot::Open(answer.descriptors[0].get(), welcome->polling_slot, base::AvailableCpus()));
+  MANTA_ASSIGN_OR_RETURN(port_, rpc::ShmPort::Create({}, std::move(slot)));
+
+  MANTA_ASSIGN_OR_RETURN(rpc::ShmOffer offer, port_->Offer());
+  const std::array<int, 4> offer_fds = {offer.ring.get(), offer.attention.page.get(), offer.attention.sleep_bell.get(),
+                                        offer.attention.io_bell.get()};
+  MANTA_RETURN_IF_ERROR(control_.Send(rpc::PeerOffer{self, DaemonOf(self.node), offer.mark}, offer_fds));
+  base::MutexLock lock(&mutex_);
+  core_ = std::make_unique<ProcessCore>(ProcessOptions{.self = self, .job = job, .name_space = name_space});
+  offers_[offer.mark] = DaemonOf(self.node);
+  MANTA_ASSIGN_OR_RETURN(answer, AwaitControl(deadline));
+  OnControlMessage(std::move(answer));
+  if (peers_.count(DaemonOf(self.node)) == 0) return absl::InternalError("no ring to the node");
+  LeaveRings(rpc::Attending::kUnattended);
+  io_thread_ = std::thread([this] { RunIoThread(); });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<rpc::MessageWithDescriptors> Process::Impl::AwaitControl(Time deadline) {
+  absl::StatusOr<rpc::MessageWithDescriptors> received = control_.ReceiveBefore(deadline);
+  if (absl::IsCancelled(received.status())) {
+    return absl::UnavailableError("the node daemon ended while this process joined it; its log says why");
+  }
+  if (!received.ok()) return received;
+  if (const auto* exit = std::get_if<rpc::ProcessExit>(&received->message)) {
+    return absl::FailedPreconditionError(base::AbslView(exit->reason));
+  }
+  return received;
+}
+
+// ------------------------------------------------------------------ submitting
+
+void Process::Impl::Submit(ProcessEvent event) {
+  base::MutexLock lock(&mutex_);
+  if (core_ == nullptr) return;
+  now_ = base::SystemClock().Now();
+  HandleDropped();
+  const bool is_call = std::holds_alternative<SubmitCall>(event);
+  Handle(std::move(event));
+  // The first call of its own makes a busy process one that waits for replies.
+  if (is_call && !leader_active_ && port_->state() == rpc::Attending::kBusy) LeaveRings(rpc::Attending::kUnattended);
+  EndTurn();
+}
+
+void Process::Impl::SubmitDrop(Dropped* dropped) {
+  dropped->next = dropped_.load(std::memory_order_relaxed);
+  while (!dropped_.compare_exchange_weak(dropped->next, dropped, std::memory_order_release,
+                                         std::memory_order_relaxed)) {
+  }
+  if (!drop_timer_armed_.exchange(true, std::memory_order_relaxed)) {
+    loop.Post([this] {
+      loop.RunAfter(kDropDelay, [this] {
+        drop_timer_armed_ = false;
+        base::MutexLock lock(&mutex_);
+        if (core_ == nullptr) return;
+        now_ = base::SystemClock().Now();
+        HandleDropped();
+        EndTurn();
+      });
+    });
+  }
+}
+
+void Process::Impl::HandleDropped() {
+  Dropped* list = dropped_.exchange(nullptr, std::memory_order_acquire);
+  Dropped* oldest_first = nullptr;
+  while (list != nullptr) {
+    Dropped* const next = list->next;
+    list->next = oldest_first;
+    oldest_first = list;
+    list = next;
+  }
+  while (oldest_first != nullptr) {
+    Dropped* const next = oldest_first->next;
+    Handle(RefDropped{oldest_first->object, oldest_first->handle});
+    oldest_first->forget(oldest_first);
+    oldest_first = next;
+  }
+}
+
+void Process::Impl::Handle(ProcessEvent event) {
+  std::vector<ProcessAction> actions = std::move(actions_);
+  actions.clear();
+  core_->Handle(now_, std::move(event), &actions);
+  for (ProcessAction& action : actions) {
+    if (auto* send = std::get_if<SendMessage>(&action)) {
+      Run(*send);
+    } else if (auto* complete = std::get_if<Complete>(&action)) {
+      host_->OnComplete(std::move(*complete));
+      something_ready_ = true;
+    } else if (auto* execute = std::get_if<Execute>(&action)) {
+      runnable_.emplace_back(std::move(*execute));
+      runnable_count_.store(runnable_.size(), std::memory_order_release);
+      something_ready_ = true;
+    } else if (auto* construct = std::get_if<ConstructActor>(&action)) {
+      runnable_.emplace_back(std::move(*construct));
+      runnable_count_.store(runnable_.size(), std::memory_order_release);
+      something_ready_ = true;
+    } else if (auto* connect = std::get_if<Connect>(&action)) {
+      Run(*connect);
+    } else if (auto* disconnect = std::get_if<Disconnect>(&action)) {
+      auto peer = peers_.find(disconnect->peer);
+      if (peer == peers_.end()) continue;
+      for (rpc::ShmChannel* channel : peer->second.channels) port_->Remove(channel);
+      peers_.erase(peer);
+    } else if (auto* found = std::get_if<ActorLookedUp>(&action)) {
+      host_->OnActorLookedUp(*found);
+      something_ready_ = true;
+    } else if (auto* changed = std::get_if<ActorChanged>(&action)) {
+      host_->OnActorChanged(changed->update);
+    } else if (auto* waiting = std::get_if<WaitingFor>(&action)) {
+      MANTA_LOG(kInfo) << ToString(waiting->object) << " waits: " << waiting->reason;
+      host_->OnWaitingFor(*waiting);
+    } else if (auto* exit = std::get_if<ExitProcess>(&action)) {
+      Run(*exit);
+    } else if (auto* line = std::get_if<LogLine>(&action)) {
+      MANTA_LOG(kInfo) << line->text;
+    }
+  }
+  actions.clear();
+  actions_ = std::move(actions);
+}
+
+void Process::Impl::Run(SendMessage& action) {
+  auto peer = peers_.find(action.to);
+  if (peer == peers_.end()) return;   // it is dead or the daemon is gone: the core hears of it in its turn
+  absl::Status sent = peer->second.send->Send(action.message);
+  if (!sent.ok()) MANTA_LOG(kError) << rpc::MessageName(action.message) << " to " << ToString(action.to) << ": "
+                                    << base::Message(sent);
+}
+
+void Process::Impl::Run(Connect& action) {
+  absl::StatusOr<rpc::ShmOffer> offer = port_->Offer();
+  if (offer.ok()) {
+    const std::array<int, 4> fds = {offer->ring.get(), offer->attention.page.get(), offer->attention.sleep_bell.get(),
+                                    offer->attention.io_bell.get()};
+    absl::Status sent = control_.Send(rpc::PeerOffer{self, action.peer, offer->mark}, fds);
+    if (sent.ok()) {
+      offers_[offer->mark] = action.peer;
+      return;
+    }
+    port_->Withdraw(offer->mark);
+    offer = sent;
+  }
+  MANTA_LOG(kError) << "no channel to " << ToString(action.peer) << ": " << base::Message(offer.status());
+  loop.Post([this, peer = action.peer, why = base::Message(offer.status())] { Submit(PeerUnreachable{peer, why}); });
+}
+
+void Process::Impl::Run(ExitProcess& action) {
+  exit_reason_ = action.reason;
+  exiting_.store(true, std::memory_order_release);
+  something_ready_ = true;
+}
+
+// Tells peers and waiting threads what this turn has done. Before the lock is given up.
+void Process::Impl::EndTurn() {
+  const rpc::PeerAttention::Rang rang = port_->RingBells();
+  if (rang == rpc::PeerAttention::Rang::kSleeper) rang_ = rang;
+  if (std::exchange(something_ready_, false)) {
+    StartExecutors();
+    if (leader_active_ && leader_ != std::this_thread::get_id()) port_->WakeWaiter();
+    if (followers_ != 0) follower_wake_.NotifyAll();
+  }
+  ArmTimer();
+}
+
+// ------------------------------------------------------------------ waiting
+
+bool Process::Impl::WaitUntil(const std::function<bool()>& done, Time deadline, rpc::Attending after) {
+  if (done()) return true;
+  base::MutexLock lock(&mutex_);
+  while (!done() && !closed_) {
+    const Time now = base::SystemClock().Now();
+    if (now >= deadline) break;
+    if (!leader_active_) {
+      Lead(done, deadline);
+    } else {
+      ++followers_;
+      follower_wake_.WaitFor(&mutex_, std::min(kFollowerLook, deadline - now));
+      --followers_;
+    }
+  }
+  const bool is_done = done();
+  if (!leader_active_) {
+    if (followers_ != 0) {
+      follower_wake_.NotifyAll();   // one of them leads now
+    } else if (port_ != nullptr) {
+      LeaveRings(after);
+    }
+  }
+  return is_done;
+}
+
+void Process::Impl::Lead(const std::function<bool()>& done, Time deadline) {
+  leader_active_ = true;
+  leader_ = std::this_thread::get_id();
+  while (true) {
+    now_ = base::SystemClock().Now();
+    HandleDropped();
+    port_->Drain(kFramesPerDrain);
+    EndTurn();
+    if (done() || closed_ || now_ >= deadline) break;
+    const rpc::PeerAttention::Rang rang = std::exchange(rang_, rpc::PeerAttention::Rang::kNothing);
+    mutex_.Unlock();
+    port_->Wait(deadline, rang, done);
+    mutex_.Lock();
+  }
+  leader_active_ = false;
+}
+
+void Process::Impl::LeaveRings(rpc::Attending after) {
+  if (after == rpc::Attending::kBusy && host_->HasCallsPending()) after = rpc::Attending::kUnattended;
+  while (port_->Leave(after)) {
+    now_ = base::SystemClock().Now();
+    port_->Drain(kFramesPerDrain);
+    port_->RingBells();
+  }
+  EndTurn();
+}
+
+// ------------------------------------------------------------------ executors
+
+std::string Process::Impl::RunExecutor() {
+  {
+    base::MutexLock lock(&mutex_);
+    ++executors_;
+  }
+  ExecutorLoop();
+  base::MutexLock lock(&mutex_);
+  return exit_reason_;
+}
+
+void Process::Impl::ExecutorLoop() {
+  const std::function<bool()> something_to_do = [this] {
+    return runnable_count_.load(std::memory_order_acquire) != 0 || exiting_.load(std::memory_order_acquire);
+  };
+  while (true) {
+    WaitUntil(something_to_do, Time::max(), rpc::Attending::kBusy);
+    Runnable next;
+    {
+      base::MutexLock lock(&mutex_);
+      if (runnable_.empty()) {
+        if (exiting_ || closed_) return;
+        continue;
+      }
+      next = std::move(runnable_.front());
+      runnable_.pop_front();
+      runnable_count_.store(runnable_.size(), std::memory_order_release);
+      ++executors_busy_;
+    }
+    ProcessEvent ran = std::holds_alternative<Execute>(next)
+                           ? ProcessEvent(host_->Execute(std::move(std::get<Execute>(next).request)))
+                           : ProcessEvent(host_->Construct(std::move(std::get<ConstructActor>(next).spec),
+                                                           std::get<ConstructActor>(next).incarnation));
+    {
+      base::MutexLock lock(&mutex_);
+      --executors_busy_;
+    }
+    Submit(std::move(ran));
+    host_->AfterExecuted();
+  }
+}
+
+// An actor with MaxConcurrency, or a task that lends its CPU, needs threads beside the main one.
+void Process::Impl::StartExecutors() {
+  if (executors_ == 0) return;   // a driver, or before RunExecutor
+  while (runnable_.size() + executors_busy_ > executors_ && !exiting_) {
+    ++executors_;
+    extra_executors_.emplace_back([this] { ExecutorLoop(); });
+  }
+}
+
+// ------------------------------------------------------------------ messages
+
+void Process::Impl::OnMessage(rpc::Channel& channel, rpc::Message message) {
+  mutex_.AssertHeld();
+  if (const auto* died = std::get_if<rpc::ProcessDied>(&message)) {
+    // First what it left for us, then the news (runtime/core.h, contract 2).
+    auto peer = peers_.find(died->process);
+    if (peer != peers_.end()) {
+      const std::vector<rpc::ShmChannel*> channels = peer->second.channels;
+      for (rpc::ShmChannel* dead : channels) port_->PeerGone(dead, absl::UnavailableError("the peer died"));
+      for (rpc::ShmChannel* dead : channels) port_->Remove(dead);
+      peers_.erase(died->process);
+    }
+  } else if (const auto* output = std::get_if<rpc::Output>(&message)) {
+    host_->OnOutput(*output);
+    return;
+  }
+  Handle(MessageReceived{channel.peer(), std::move(message)});
+}
+
+void Process::Impl::OnClosed(rpc::Channel& channel, const absl::Status& why) {
+  const std::string text = "the channel to " + ToString(channel.peer()) + " closed: " + base::Message(why);
+  if (absl::IsUnavailable(why)) {
+    MANTA_LOG(kInfo) << text;   // its death is reported by the daemon
+  } else {
+    MANTA_LOG(kWarning) << text;
+  }
+}
+
+// ------------------------------------------------------------------ the I/O thread
+
+void Process::Impl::RunIoThread() {
+  pthread_setname_np(pthread_self(), "manta-io");
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);   // signals are the user's threads' business
+  control_watch_ = loop.WatchFd(control_.fd(), base::kReadable, [this](int) { OnControl(); });
+  bell_watch_ = loop.WatchFd(port_->io_bell_fd(), base::kReadable, [this](int) { OnIoBell(); });
+  loop.Run();
+  control_watch_.Reset();
+  bell_watch_.Reset();
+}
+
+void Process::Impl::OnIoBell() {
+  usleep(kUnattendedPauseUs);
+  port_->TakeIoBell();
+  while (true) {
+    base::MutexLock lock(&mutex_);
+    now_ = base::SystemClock().Now();
+    const size_t frames = port_->Drain(kFramesPerDrain);
+    EndTurn();
+    if (frames < kFramesPerDrain) return;
+  }
+}
+
+void Process::Impl::OnControl() {
+  while (true) {
+    absl::StatusOr<rpc::MessageWithDescriptors> received = control_.Receive();
+    if (absl::IsUnavailable(received.status())) return;
+    if (!received.ok()) {
+      control_watch_.Reset();
+      OnDaemonGone(base::Message(received.status()));
+      return;
+    }
+    base::MutexLock lock(&mutex_);
+    now_ = base::SystemClock().Now();
+    OnControlMessage(*std::move(received));
+    EndTurn();
+  }
+}
+
+void Process::Impl::OnDaemonGone(const std::string& why) {
+  if (closed_) return;
+  MANTA_LOG(kWarning) << "the node daemon is gone: " << why;
+  if (is_worker_) {
+    // A worker ends with its node, and takes what user code started with it (its process group).
+    kill(0, SIGKILL);
+    _exit(1);
+  }
+  host_->OnDaemonLost();
+  Submit(DaemonLost{});
+}
+
+void Process::Impl::OnControlMessage(rpc::MessageWithDescriptors received) {
+  if (const auto* offer = std::get_if<rpc::PeerOffer>(&received.message)) {
+    OnPeerOffer(*offer, std::move(received.descriptors));
+  } else if (const auto* answer = std::get_if<rpc::PeerAnswer>(&received.message)) {
+    OnPeerAnswer(*answer, std::move(received.descriptors));
+  } else {
+    MANTA_LOG(kWarning) << rpc::MessageName(received.message) << " on the control socket is ignored";
+  }
+}
+
+void Process::Impl::OnPeerOffer(const rpc::PeerOffer& message, std::vector<base::UniqueFd> fds) {
+  rpc::PeerAnswer answer{.from = self, .to = message.from, .mark = 0, .offer_mark = message.mark, .refused = {}};
+  rpc::ShmOffer ours;
+  if (fds.size() != 4) {
+    answer.refused = "the offer lacks descriptors";
+  } else {
+    rpc::ShmOffer offer{std::move(fds[0]), {std::move(fds[1]), std::move(fds[2]), std::move(fds[3])}, message.mark};
+    absl::StatusOr<rpc::ShmChannel*> channel = port_->Accept(std::move(offer), this, &ours);
+    if (channel.ok()) {
+      (*channel)->set_peer(message.from);
+      Peer& peer = peers_[message.from];
+      if (peer.send == nullptr) peer.send = *channel;
+      peer.channels.push_back(*channel);
+      answer.mark = ours.mark;
+    } else {
+      answer.refused = base::Message(channel.status());
+    }
+  }
+  if (!answer.refused.empty()) {
+    (void)control_.Send(answer);
+    return;
+  }
+  const std::array<int, 3> answer_fds = {ours.attention.page.get(), ours.attention.sleep_bell.get(),
+                                         ours.attention.io_bell.get()};
+  (void)control_.Send(answer, answer_fds);
+}
+
+void Process::Impl::OnPeerAnswer(const rpc::PeerAnswer& answer, std::vector<base::UniqueFd> fds) {
+  auto offered = offers_.find(answer.offer_mark);
+  if (offered == offers_.end() || offered->second != answer.from) return;
+  offers_.erase(offered);
+  std::string refused = answer.refused;
+  if (refused.empty() && fds.size() != 3) refused = "the answer lacks descriptors";
+  if (refused.empty()) {
+    rpc::ShmOffer theirs{{}, {std::move(fds[0]), std::move(fds[1]), std::move(fds[2])}, answer.mark};
+    absl::StatusOr<rpc::ShmChannel*> channel = port_->Connect(answer.offer_mark, std::move(theirs), this);
+    if (channel.ok()) {
+      (*channel)->set_peer(answer.from);
+      Peer& peer = peers_[answer.from];
+      if (peer.send == nullptr) peer.send = *channel;
+      peer.channels.push_back(*channel);
+      if (answer.from.is_user_process()) Handle(PeerConnected{answer.from});
+      return;
+    }
+    refused = base::Message(channel.status());
+  } else {
+    port_->Withdraw(answer.offer_mark);
+  }
+  if (answer.from.is_user_process()) Handle(PeerUnreachable{answer.from, refused});
+}
+
+// ------------------------------------------------------------------ timers
+
+// The I/O thread's timer runs no later than the core wants; it may run early and look again.
+void Process::Impl::ArmTimer() {
+  const Time wanted = core_ == nullptr ? Time::max() : core_->next_deadline();
+  if (wanted >= armed_) return;
+  armed_ = wanted;
+  loop.Post([this, wanted] {
+    if (timer_ != 0) loop.CancelTimer(timer_);
+    timer_ = loop.RunAfter(std::max(Duration::zero(), wanted - base::SystemClock().Now()), [this] { OnTimer(); });
+  });
+}
+
+void Process::Impl::OnTimer() {
+  timer_ = 0;
+  base::MutexLock lock(&mutex_);
+  if (core_ == nullptr) return;
+  armed_ = Time::max();
+  now_ = base::SystemClock().Now();
+  if (core_->next_deadline() <= now_) Handle(Tick{});
+  EndTurn();
+}
+
+ProcessCounts Process::Impl::Counts() {
+  base::MutexLock lock(&mutex_);
+  return core_ == nullptr ? ProcessCounts{} : core_->counts();
+}
+
+void Process::Impl::Close() {
+  if (closed_.exchange(true)) return;
+  exiting_ = true;
+  if (port_ != nullptr) port_->WakeWaiter();
+  if (io_thread_.joinable()) {
+    loop.Stop();
+    io_thread_.join();
+  }
+  std::vector<std::thread> extra;
+  {
+    base::MutexLock lock(&mutex_);
+    follower_wake_.NotifyAll();
+    extra.swap(extra_executors_);
+  }
+  for (std::thread& thread : extra) thread.join();
+  base::MutexLock lock(&mutex_);
+  // Handles that the core still knows are forgotten by their owners (SubmitDrop after Close frees at once).
+  control_.Close();   // tells the daemon
+  core_.reset();
+  peers_.clear();
+  port_.reset();
+  Dropped* list = dropped_.exchange(nullptr, std::memory_order_acquire);
+  while (list != nullptr) {
+    Dropped* const next = list->next;
+    list->forget(list);
+    list = next;
+  }
+}
+
+// ------------------------------------------------------------------ Process
+
+Process::Process(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Process::~Process() = default;
+
+absl::StatusOr<std::unique_ptr<Process>> Process::Join(JoinSpec spec, Host* host) {
+  auto impl = std::make_unique<Impl>(host, std::move(spec.node_socket));
+  MANTA_RETURN_IF_ERROR(impl->Join(spec));
+  return std::unique_ptr<Process>(new Process(std::move(impl)));
+}
+
+ProcessId Process::self() const { return impl_->self; }
+JobId Process::job() const { return impl_->job; }
+const std::string& Process::name_space() const { return impl_->name_space; }
+store::StoreClient& Process::store() { return *impl_->store; }
+store::PinTable& Process::pins() { return *impl_->pins; }
+void Process::Submit(ProcessEvent event) { impl_->Submit(std::move(event)); }
+void Process::SubmitDrop(Dropped* dropped) { impl_->SubmitDrop(dropped); }
+bool Process::WaitUntil(const std::function<bool()>& done, Time deadline) {
+  return impl_->WaitUntil(done, deadline, rpc::Attending::kUnattended);
+}
+std::string Process::RunExecutor() { return impl_->RunExecutor(); }
+base::EventLoop* Process::loop() { return &impl_->loop; }
+ProcessCounts Process::counts() { return impl_->Counts(); }
+void Process::Close() { impl_->Close(); }
+
+}  // namespace manta::runtime
