@@ -20,7 +20,9 @@ endif()
 
 find_program(MANTA_CCACHE ccache)
 if(MANTA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${MANTA_CCACHE})
+  # Paths below the source tree count as relative, so that another clone finds what this one has compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+                                  ${MANTA_CCACHE})
 endif()
 
 find_program(MANTA_MOLD mold)

@@ -1,0 +1,44 @@
+// What manta/ml throws beside the core's errors.
+#ifndef MANTA_ML_ERROR_H_
+#define MANTA_ML_ERROR_H_
+
+#include <manta/error.h>
+
+#include <cstdint>
+#include <string>
+
+namespace manta::ml {
+
+// A data file is missing, cut short, damaged, or not what its reader was asked for. what() names the file and offset.
+class MANTA_EXPORT DataError : public InvalidArgumentError {
+ public:
+  DataError(const std::string& file, uint64_t offset, const std::string& message);
+
+  const std::string& file() const { return file_; }
+  uint64_t offset() const { return offset_; }  // in bytes, after decompression
+
+ private:
+  std::string file_;
+  uint64_t offset_;
+};
+
+// A file could not be written. what() names the path and the system's reason.
+class MANTA_EXPORT FileError : public InvalidArgumentError {
+ public:
+  FileError(const std::string& file, const std::string& message);
+
+  const std::string& file() const { return file_; }
+
+ private:
+  std::string file_;
+};
+
+// The loss is no finite number any more. what() says where it was first seen.
+class MANTA_EXPORT DivergedError : public Error {
+ public:
+  explicit DivergedError(const std::string& where);
+};
+
+}  // namespace manta::ml
+
+#endif  // MANTA_ML_ERROR_H_

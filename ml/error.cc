@@ -1,0 +1,14 @@
+#include "manta/ml/error.h"
+
+namespace manta::ml {
+
+DataError::DataError(const std::string& file, uint64_t offset, const std::string& message)
+    : InvalidArgumentError(file + ", byte " + std::to_string(offset) + ": " + message), file_(file), offset_(offset) {}
+
+FileError::FileError(const std::string& file, const std::string& message)
+    : InvalidArgumentError(file + ": " + message), file_(file) {}
+
+DivergedError::DivergedError(const std::string& where)
+    : Error(ErrorCode::kInvalidArgument, "the loss is not finite " + where + ": try a smaller rate") {}
+
+}  // namespace manta::ml

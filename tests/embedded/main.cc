@@ -1,0 +1,26 @@
+// main of the tests in this folder: a Manta program whose driver is a test or a scenario.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "manta/manta.h"
+#include "tests/embedded/story.h"
+
+int main(int argc, char** argv) {
+  // Node, zygote and workers of this program: Init does not return.
+  if (std::getenv("MANTA_INTERNAL_ROLE") != nullptr) {
+    const manta::Runtime runtime = manta::Init(argc, argv);
+    std::fprintf(stderr, "Init returned in a process that Manta started\n");
+    return 98;
+  }
+  try {
+    if (const std::optional<int> status = manta::embedded::RunScenario(argc, argv)) return *status;
+  } catch (const manta::Error& error) {
+    manta::embedded::Say("threw " + std::to_string(static_cast<int>(error.code())) + " " + error.what());
+    return 97;
+  }
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,6 @@
+// EXPECT: Manta: Remote was given more arguments than the function has parameters
+#include <manta/manta.h>
+
+int Add(int a, int b) { return a + b; }
+
+void Wrong() { manta::Task<&Add>().Remote(1, 2, 3); }

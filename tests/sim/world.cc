@@ -1,0 +1,567 @@
+#include "tests/sim/world.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "tests/sim/describe.h"
+#include "tests/sim/head_host.h"
+#include "tests/sim/node_host.h"
+#include "tests/sim/process_host.h"
+
+namespace manta::sim {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+
+constexpr uint64_t kEventsMax = 4'000'000;
+constexpr Duration kWorkMax = seconds(400);      // virtual time until the calls are made
+constexpr Duration kWaitMax = seconds(60);       // after the last fault every wait ends
+constexpr Duration kDropMax = seconds(12);       // after the last handle is dropped nothing is left
+constexpr Duration kEndMax = seconds(20);
+
+template <typename T>
+const T& By(uint64_t seed, const std::vector<T>& choices) {
+  return choices[seed % choices.size()];
+}
+
+// Message types that user processes (and daemons) write to rings: whose senders are to die beside them.
+size_t TypeByName(const char* name) {
+  for (size_t type = 0; type < rpc::kMessageTypeCount; ++type) {
+    if (std::string(TypeName(type)) == name) return type;
+  }
+  MANTA_CHECK(false) << name;
+  return 0;
+}
+const std::vector<size_t>& ProcessRingTypes() {
+  static const std::vector<size_t> types = [] {
+    std::vector<size_t> list;
+    for (const char* name :
+         {"CallRequest", "CallReply", "CallCancel", "LeaseRequest", "LeaseCancel", "LeaseReturn", "LeaseBlocked",
+          "ActorCreate", "ActorStarted", "ActorEnded", "ActorWatch", "ActorKill", "ActorLookup", "ObjectSeal",
+          "ObjectPublish", "RefTicket", "RefOutcome", "RefRegister", "RefRelease", "ObjectResolve", "SegmentRequest",
+          "SegmentReturn", "SegmentMap", "ProcessHello", "DeathDrained", "JobEnd"}) {
+      list.push_back(TypeByName(name));
+    }
+    return list;
+  }();
+  return types;
+}
+const std::vector<size_t>& DaemonRingTypes() {
+  static const std::vector<size_t> types = [] {
+    std::vector<size_t> list;
+    for (const char* name : {"LeaseGrant", "LeaseFence", "LeasePending", "ActorConstruct", "ActorUpdate", "ActorKill",
+                             "ActorFound", "ObjectResolved", "SegmentGrant", "SegmentMap", "ProcessWelcome", "ProcessDied",
+                             "ProcessExit", "NodeDied"}) {
+      list.push_back(TypeByName(name));
+    }
+    return list;
+  }();
+  return types;
+}
+
+}  // namespace
+
+World::World(const RunOptions& options)
+    : options_(options),
+      workload_(options.workload != nullptr ? options.workload : &By(options.seed, Workloads())),
+      mix_(options.mix != nullptr ? *options.mix : By(options.seed / Workloads().size(), FaultMixes())),
+      rng_(options.seed * 0x9E3779B97F4A7C15u + 1),
+      trace_(options.trace),
+      network_(&queue_, &trace_, rng_.Fork()),
+      oracle_(&queue_) {}
+
+World::~World() {
+  ending_ = true;
+  hosts_.clear();
+}
+
+RunReport World::Run() {
+  Start();
+  const bool worked = RunUntil([this] { return !WantsMore(); }, kWorkMax);
+  if (!worked) oracle_.Violate("only " + std::to_string(oracle_.calls()) + " calls were made; waiting:" + WhoIsNotDone());
+  faults_over_ = true;
+  network_.StopFaults();
+  planned_.clear();
+  Heal();
+  if (oracle_.violations().empty()) {
+    if (!RunUntil([this] { return MainsAreDone(); }, kWaitMax)) oracle_.Violate("waits do not end:" + WhoIsNotDone());
+  }
+  if (oracle_.violations().empty()) AuditHeld();
+  if (oracle_.violations().empty()) AuditEnd();
+  return Report();
+}
+
+// ---------------------------------------------------------------- the cluster
+
+void World::Start() {
+  network_.SetMix(mix_);
+  network_.on_ring_death = [this](Host* sender, const std::string& why) {
+    ++faults_.ring_deaths;
+    if (auto* process = dynamic_cast<ProcessHost*>(sender)) return Kill(process, why);
+    KillNode(static_cast<NodeHost*>(sender), why);
+  };
+  oracle_.memory_may_run_out = workload_->memory_may_run_out;
+  StartHead();
+  const int nodes = workload_->nodes_min + static_cast<int>(rng_.Uniform(workload_->nodes_max - workload_->nodes_min + 1));
+  machines_.resize(nodes + 1);
+  for (int machine = 1; machine <= nodes; ++machine) {
+    runtime::NodeOptions& options = machines_[machine].options;
+    options.name = "m" + std::to_string(machine);
+    options.address = "sim:" + std::to_string(machine);
+    options.total.Set("CPU", base::Fixed(workload_->cpus));
+    options.store_bytes_max = workload_->store_bytes;
+    StartNode(machine);
+  }
+  PlanFaults();
+  RunFor(milliseconds(200));
+}
+
+void World::PlanFaults() {
+  std::vector<PlannedFault> faults;
+  const auto plan = [&](int count, PlannedFault::What what) {
+    for (int i = 0; i < count; ++i) faults.push_back({20 + rng_.Uniform(options_.calls_min * 9 / 10), what});
+  };
+  plan(mix_.worker_kills, PlannedFault::What::kWorker);
+  plan(mix_.driver_kills, PlannedFault::What::kDriver);
+  plan(mix_.node_kills, PlannedFault::What::kNode);
+  plan(mix_.head_kills, PlannedFault::What::kHead);
+  plan(mix_.partitions, PlannedFault::What::kPartition);
+  plan(mix_.reconnects, PlannedFault::What::kReconnect);
+  std::sort(faults.begin(), faults.end());
+  planned_.assign(faults.begin(), faults.end());
+  // Every message gets its turn to be lost, and to be its sender's last.
+  const uint64_t turn = options_.seed;
+  network_.AimAtPackets(turn % rpc::kMessageTypeCount, static_cast<PacketFault>(turn / rpc::kMessageTypeCount % kPacketFaults), 3);
+  for (int i = 0; i < mix_.ring_deaths; ++i) {
+    const uint64_t pick = turn * 5 + i * 11;
+    network_.AimAtRing({By(pick, ProcessRingTypes()), static_cast<RingFault>(rng_.Uniform(2)),
+                        1 + static_cast<int>(rng_.Uniform(12)), false});
+  }
+  for (int i = 0; i < mix_.node_ring_deaths; ++i) {
+    network_.AimAtRing({By(turn / 3, DaemonRingTypes()), static_cast<RingFault>(rng_.Uniform(2)),
+                        1 + static_cast<int>(rng_.Uniform(8)), true});
+  }
+}
+
+void World::StartHead() {
+  auto head = std::make_unique<HeadHost>(this, ++epoch_, stored_);
+  head_ = head.get();
+  hosts_.push_back(std::move(head));
+  head_->Start();
+}
+
+void World::HeadGone(HeadHost* head) {
+  if (head_ == head) head_ = nullptr;
+  if (ending_) return;
+  for (const Machine& machine : machines_) {
+    if (machine.node == nullptr) continue;
+    queue_.After(microseconds(rng_.Between(100, 50'000)), [node = machine.node, head, this] {
+      if (head_ != head) node->OnHeadGone();
+    });
+  }
+  queue_.After(milliseconds(rng_.Between(60, 2'000)), [this] { StartHead(); });
+}
+
+void World::StartNode(int machine) {
+  Machine& place = machines_[machine];
+  place.options.seed = rng_.Next();
+  auto node = std::make_unique<NodeHost>(this, machine, place.options);
+  place.node = node.get();
+  hosts_.push_back(std::move(node));
+  place.node->Start();
+}
+
+void World::NodeJoined(NodeHost* node) { nodes_[node->id()] = node; }
+
+void World::NodeGone(NodeHost* node) {
+  if (ending_) return;
+  if (node->id() != 0) oracle_.NodeDied(node->id());
+  for (const auto& [id, process] : node->processes()) {
+    if (!process->alive()) continue;
+    if (process->is_driver()) {
+      // It learns of it when it has read what the daemon wrote.
+      queue_.After(microseconds(rng_.Between(100, 12'000)), [this, process = process] {
+        process->OnDaemonGone();
+        if (process->main_done()) process->Die("its node is gone");
+      });
+    } else {
+      oracle_.ProcessDied(id);
+      queue_.After(microseconds(rng_.Between(0, 2'000)), [process = process] { process->Die("its node is gone"); });
+    }
+  }
+  Machine& place = machines_[node->machine()];
+  if (place.node == node) place.node = nullptr;
+  queue_.After(milliseconds(rng_.Between(100, 1'500)), [this, machine = node->machine()] {
+    if (machines_[machine].node == nullptr) StartNode(machine);
+  });
+}
+
+void World::DaemonEnds(NodeHost* node, bool new_life) {
+  if (new_life) ++faults_.fenced;
+  for (const auto& [id, process] : node->processes()) {
+    oracle_.ProcessDied(id);
+    process->Die("its node is fenced");
+  }
+  node->Die("ends");
+}
+
+ProcessHost* World::NewWorker(NodeHost* node, ProcessId id, JobId job) {
+  auto process = std::make_unique<ProcessHost>(this, node, id, job, nullptr);
+  ProcessHost* const result = process.get();
+  hosts_.push_back(std::move(process));
+  return result;
+}
+
+bool World::StartFails() { return !faults_over_ && mix_.worker_kills > 4 && rng_.Uniform(100) == 0; }
+
+void World::Joined(ProcessHost* process) { processes_[process->id()] = process; }
+
+bool World::ConnectNodes(NodeHost* from, NodeId to, bool data) {
+  const auto it = nodes_.find(to);
+  if (it == nodes_.end() || !it->second->alive() || from->takes_for_dead(to) || it->second->takes_for_dead(from->id())) {
+    return false;
+  }
+  Pipe* const pipe = network_.MakeSocket(from, it->second);
+  pipe->peer[0] = DaemonOf(to);
+  pipe->peer[1] = DaemonOf(from->id());
+  from->AddPeer(to, data, pipe);
+  it->second->AddPeer(from->id(), data, pipe);
+  return true;
+}
+
+World::Connected World::ConnectProcesses(ProcessHost* from, ProcessId to) {
+  const auto it = processes_.find(to);
+  if (it == processes_.end() || !it->second->joined()) return Connected::kRefused;
+  ProcessHost* const peer = it->second;
+  if (network_.IsCut(from->machine(), peer->machine())) return Connected::kCut;
+  const bool same = from->machine() == peer->machine();
+  Pipe* const pipe = same ? network_.MakeRing(from, peer) : network_.MakeSocket(from, peer);
+  pipe->peer[0] = to;
+  pipe->peer[1] = from->id();
+  from->AddPeer(to, pipe);
+  peer->AddPeer(from->id(), pipe);
+  return Connected::kYes;
+}
+
+void World::Store(const std::vector<runtime::Persist>& writes) {
+  for (const runtime::Persist& write : writes) {
+    if (write.value) {
+      stored_[write.key] = *write.value;
+    } else {
+      stored_.erase(write.key);
+    }
+  }
+}
+
+void World::Constructs(ActorId actor, uint64_t incarnation, ProcessId where) {
+  trace_.Note(now(), ToString(where), "construct", "", [&] { return ToString(actor) + " " + std::to_string(incarnation); });
+  if (!constructed_.insert({actor, incarnation}).second && epoch_ == 1) {
+    oracle_.Violate("incarnation " + std::to_string(incarnation) + " of " + ToString(actor) + " is constructed twice");
+  }
+}
+
+void World::CheckNumber(const ObjectId& object, ProcessId holder, int64_t number) {
+  const Oracle::Call* call = oracle_.Find(object.call());
+  if (call != nullptr && call->expected && *call->expected != number) {
+    oracle_.Violate(ToString(object) + " (" + call->what + ") read at " + ToString(holder) + " is " + std::to_string(number) +
+                    ", should be " + std::to_string(*call->expected));
+  }
+}
+
+// ---------------------------------------------------------------- drivers
+
+void World::KeepDriversRunning() {
+  if (faults_over_) return;
+  int running = 0;
+  for (ProcessHost* driver : drivers_) running += driver->alive() && !driver->main_done() && !driver->daemon_gone();
+  for (; running < workload_->drivers; ++running) {
+    std::vector<NodeHost*> homes;
+    for (const Machine& machine : machines_) {
+      if (machine.node != nullptr && machine.node->id() != 0) homes.push_back(machine.node);
+    }
+    if (homes.empty()) return;
+    NodeHost* const home = homes[rng_.Uniform(homes.size())];
+    auto process = std::make_unique<ProcessHost>(this, home, ProcessId{}, 0, workload_->main);
+    drivers_.push_back(process.get());
+    ++drivers_started_;
+    hosts_.push_back(std::move(process));
+    drivers_.back()->Join();
+  }
+}
+
+void World::Exited(ProcessHost* process) {
+  // What it wrote is delivered, then it is gone.
+  process->Die("exits");
+  Gone(process, "exited with status 0");
+}
+
+void World::Gone(ProcessHost* process, const std::string& reason) {
+  if (process->id().number != 0) oracle_.ProcessDied(process->id());
+  process->node()->ProcessGone(process, reason);
+}
+
+bool World::MainsAreDone() const {
+  return std::all_of(drivers_.begin(), drivers_.end(),
+                     [](const ProcessHost* driver) { return !driver->alive() || driver->main_done(); });
+}
+
+std::string World::WhoIsNotDone() const {
+  std::string out;
+  for (const auto& [id, process] : processes_) {
+    if (process->alive() && process->frames() != 0) out += " " + ToString(id) + " {" + process->WhatRuns() + " }";
+  }
+  for (const ProcessHost* driver : drivers_) {
+    if (driver->alive() && !driver->joined()) out += " a driver on machine " + std::to_string(driver->machine()) + " that has not joined";
+  }
+  return out;
+}
+
+// ---------------------------------------------------------------- faults
+
+void World::FireDueFaults() {
+  while (!planned_.empty() && planned_.front().at_calls <= oracle_.calls()) {
+    const auto what = planned_.front().what;
+    planned_.pop_front();
+    queue_.After(microseconds(rng_.Between(0, 3'000)), [this, what] {
+      if (!faults_over_) Fire(what);
+    });
+  }
+}
+
+void World::Fire(PlannedFault::What what) {
+  switch (what) {
+    case PlannedFault::What::kWorker:
+      if (ProcessHost* const worker = PickProcess(false)) {
+        ++faults_.worker_kills;
+        Kill(worker, "killed");
+      }
+      break;
+    case PlannedFault::What::kDriver:
+      if (ProcessHost* const driver = PickProcess(true)) {
+        ++faults_.driver_kills;
+        Kill(driver, "killed");
+      }
+      break;
+    case PlannedFault::What::kNode:
+      if (NodeHost* const node = PickNode()) {
+        ++faults_.node_kills;
+        KillNode(node, "killed");
+      }
+      break;
+    case PlannedFault::What::kHead:
+      if (head_ != nullptr) {
+        ++faults_.head_kills;
+        head_->Die("killed");
+      }
+      break;
+    case PlannedFault::What::kPartition:
+      Partition();
+      break;
+    case PlannedFault::What::kReconnect:
+      if (NodeHost* const node = PickNode()) {
+        ++faults_.reconnects;
+        node->Reconnect();
+      }
+      break;
+  }
+}
+
+void World::Kill(ProcessHost* process, const std::string& why) {
+  if (!process->alive()) return;
+  process->Die(why);
+  Gone(process, "killed by signal 9");
+}
+
+void World::KillNode(NodeHost* node, const std::string& why) {
+  if (!node->alive()) return;
+  HeadHost* const head = head_;
+  Pipe* const pipe = node->head_pipe();
+  node->Die(why);
+  if (head == nullptr || pipe == nullptr) return;
+  const bool confirmed = rng_.Uniform(2) == 0;
+  queue_.After(microseconds(rng_.Between(100, 20'000)), [head, pipe, confirmed] { head->ConnectionLost(pipe, confirmed); });
+}
+
+void World::Partition() {
+  ++faults_.partitions;
+  // One machine alone, or two halves; with the head or without it.
+  const int machines = static_cast<int>(machines_.size());
+  const int lonely = static_cast<int>(rng_.Uniform(machines));
+  const bool keeps_head = rng_.Uniform(4) == 0;
+  for (int other = 0; other < machines; ++other) {
+    if (other == lonely || (keeps_head && (other == 0 || lonely == 0))) continue;
+    network_.Cut(lonely, other);
+  }
+  const Duration length = milliseconds(rng_.Uniform(2) == 0 ? rng_.Between(50, 1'500) : rng_.Between(3'300, 6'000));
+  trace_.Note(now(), "network", "cut", "machine " + std::to_string(lonely));
+  queue_.After(length, [this] { Heal(); });
+}
+
+void World::Heal() {
+  trace_.Note(now(), "network", "heals", "");
+  network_.Heal();
+}
+
+ProcessHost* World::PickProcess(bool driver) {
+  std::vector<ProcessHost*> choices;
+  for (const auto& [id, process] : processes_) {
+    if (process->alive() && process->is_driver() == driver && !process->daemon_gone()) choices.push_back(process);
+  }
+  return choices.empty() ? nullptr : choices[rng_.Uniform(choices.size())];
+}
+
+NodeHost* World::PickNode() {
+  std::vector<NodeHost*> choices;
+  for (const Machine& machine : machines_) {
+    if (machine.node != nullptr && machine.node->id() != 0) choices.push_back(machine.node);
+  }
+  return choices.empty() ? nullptr : choices[rng_.Uniform(choices.size())];
+}
+
+// ---------------------------------------------------------------- running
+
+bool World::RunUntil(const std::function<bool()>& done, Duration limit) {
+  const Time end = now() + limit;
+  while (!done()) {
+    if (!oracle_.violations().empty()) return true;  // said already
+    KeepDriversRunning();
+    FireDueFaults();
+    if (queue_.empty() || now() >= end) return false;
+    if (queue_.ran() > kEventsMax) {
+      oracle_.Violate("the run does not come to rest: " + std::to_string(kEventsMax) + " events");
+      return true;
+    }
+    queue_.RunOne();
+  }
+  return true;
+}
+
+void World::RunFor(Duration time) {
+  const Time end = now() + time;
+  queue_.At(end, [] {});
+  while (!queue_.empty() && now() < end && queue_.ran() <= kEventsMax) queue_.RunOne();
+}
+
+// Drivers have dropped everything: their processes and all homes are empty.
+void World::AuditHeld() {
+  std::string left;
+  const auto clean = [&] {
+    left.clear();
+    for (ProcessHost* driver : drivers_) {
+      if (!driver->joined() || driver->daemon_gone()) continue;
+      const runtime::ProcessCounts counts = driver->counts();
+      const auto expect = [&](const char* what, uint64_t count) {
+        if (count != 0) left += " " + ToString(driver->id()) + " " + what + "=" + std::to_string(count);
+      };
+      expect("handles", driver->handles());
+      expect("calls_pending", counts.calls_pending);
+      expect("objects_owned", counts.objects_owned);
+      expect("objects_borrowed", counts.objects_borrowed);
+      expect("leases", counts.leases);
+      expect("mailbox_calls", counts.mailbox_calls);
+      expect("streams", counts.streams);
+    }
+    for (const Machine& machine : machines_) {
+      if (machine.node == nullptr) continue;
+      const runtime::NodeCounts counts = machine.node->counts();
+      const auto expect = [&](const char* what, uint64_t count) {
+        if (count != 0) left += " n" + std::to_string(machine.node->id()) + " " + what + "=" + std::to_string(count);
+      };
+      expect("leases", counts.leases);
+      expect("lease_requests", counts.lease_requests);
+      expect("home_entries", counts.home_entries);
+      expect("home_tickets", counts.home_tickets);
+      expect("store_objects", counts.store_objects);
+      expect("actors", counts.actors);
+    }
+    return left.empty();
+  };
+  Time next_look = now();
+  if (!RunUntil([&] { return now() >= next_look && (next_look = now() + milliseconds(50), clean()); }, kDropMax)) {
+    clean();
+    oracle_.Violate("left after everything was dropped:" + left);
+  }
+}
+
+// The drivers have ended: the cluster is as it was.
+void World::AuditEnd() {
+  for (ProcessHost* driver : drivers_) {
+    if (driver->joined() && !driver->daemon_gone()) {
+      driver->BeginShutdown();
+      queue_.After(milliseconds(rng_.Between(1, 20)), [this, driver] {
+        if (driver->alive()) Exited(driver);
+      });
+    }
+    if (driver->alive() && driver->daemon_gone()) driver->Die("its node is gone");
+  }
+  std::string left;
+  const auto clean = [&] {
+    left.clear();
+    for (ProcessHost* driver : drivers_) {
+      if (driver->alive()) left += " driver " + ToString(driver->id()) + " lives";
+    }
+    for (size_t number = 1; number < machines_.size(); ++number) {
+      const Machine& machine = machines_[number];
+      if (machine.node == nullptr || machine.node->id() == 0) {
+        left += " a node that has not joined";
+        continue;
+      }
+      const runtime::NodeCounts counts = machine.node->counts();
+      const auto expect = [&](const char* what, uint64_t count) {
+        if (count != 0) left += " n" + std::to_string(machine.node->id()) + " " + what + "=" + std::to_string(count);
+      };
+      expect("processes", counts.processes);
+      expect("leases", counts.leases);
+      expect("lease_requests", counts.lease_requests);
+      expect("home_entries", counts.home_entries);
+      expect("home_tickets", counts.home_tickets);
+      expect("home_tombstones", counts.home_tombstones);
+      expect("store_objects", counts.store_objects);
+      expect("actors", counts.actors);
+      expect("directory_actors", counts.directory_actors);
+      if (counts.available != machine.options.total) {
+        left += " n" + std::to_string(machine.node->id()) + " available=" + counts.available.ToString();
+      }
+    }
+    if (head_ == nullptr) {
+      left += " no head";
+    } else {
+      const runtime::HeadCounts counts = head_->counts();
+      if (counts.jobs != 0) left += " head jobs=" + std::to_string(counts.jobs);
+      if (counts.actors != 0) left += " head actors=" + std::to_string(counts.actors);
+      if (counts.names != 0) left += " head names=" + std::to_string(counts.names);
+      if (counts.nodes_alive != machines_.size() - 1) left += " head nodes_alive=" + std::to_string(counts.nodes_alive);
+    }
+    return left.empty();
+  };
+  Time next_look = now();
+  if (!RunUntil([&] { return now() >= next_look && (next_look = now() + milliseconds(100), clean()); }, kEndMax)) {
+    clean();
+    oracle_.Violate("left after the jobs have ended:" + left);
+  }
+}
+
+RunReport World::Report() {
+  RunReport report;
+  report.seed = options_.seed;
+  report.workload = workload_->name;
+  report.mix = mix_.name;
+  report.hash = trace_.hash();
+  report.calls = oracle_.calls();
+  report.ok = oracle_.ok();
+  report.errors = oracle_.errors();
+  report.errors_by_code = oracle_.errors_by_code();
+  faults_.packets = network_.packet_faults();
+  report.faults = faults_;
+  report.coverage = network_.coverage();
+  report.events = queue_.ran();
+  report.messages = network_.messages();
+  report.virtual_time = now() - TimeFromNanos(1'000'000'000);
+  report.violations = oracle_.violations();
+  return report;
+}
+
+}  // namespace manta::sim

@@ -1,0 +1,155 @@
+// World is one simulated cluster and one run of it: a head, nodes, drivers and their workers, a workload, and faults.
+//
+//   start  ->  the workload runs while faults happen  ->  faults end, everything heals  ->  every wait must end
+//          ->  everything is dropped: the leak audit of processes and nodes  ->  drivers end: the audit of the cluster
+//
+// Threads:    externally synchronised; worlds are independent of one another.
+// Invariants: (1) (seed, workload, mix) determine the run: the hash of its trace is the same every time.
+// See:        tests/sim/oracle.h (what must hold), tests/sim/workloads.h, tests/sim/faults.h
+#ifndef MANTA_TESTS_SIM_WORLD_H_
+#define MANTA_TESTS_SIM_WORLD_H_
+
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "runtime/head/head_core.h"
+#include "runtime/node/node_core.h"
+#include "tests/sim/event_queue.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/network.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/trace.h"
+#include "tests/sim/workloads.h"
+
+namespace manta::sim {
+
+class HeadHost;
+class NodeHost;
+class ProcessHost;
+
+struct RunOptions {
+  uint64_t seed = 1;
+  const Workload* workload = nullptr;   // null: by the seed
+  const FaultMix* mix = nullptr;        // null: by the seed
+  uint64_t calls_min = 1000;
+  std::FILE* trace = nullptr;
+};
+
+struct RunReport {
+  uint64_t seed = 0;
+  std::string workload, mix;
+  uint64_t hash = 0;
+  uint64_t calls = 0, ok = 0, errors = 0;
+  std::map<rpc::ErrorCode, uint64_t> errors_by_code;
+  FaultCounts faults;
+  Coverage coverage;
+  uint64_t events = 0, messages = 0;
+  Duration virtual_time{};
+  std::vector<std::string> violations;
+};
+
+class World {
+ public:
+  explicit World(const RunOptions& options);
+  ~World();
+  RunReport Run();
+
+  // ---- for hosts
+  EventQueue& queue() { return queue_; }
+  Time now() const { return queue_.now(); }
+  Trace& trace() { return trace_; }
+  base::Rng& rng() { return rng_; }
+  Network& network() { return network_; }
+  Oracle& oracle() { return oracle_; }
+  HeadHost* head() const { return head_; }
+  void Store(const std::vector<runtime::Persist>& writes);
+  ProcessHost* NewWorker(NodeHost* node, ProcessId id, JobId job);
+  bool StartFails();
+  void Joined(ProcessHost* process);
+  void NodeJoined(NodeHost* node);
+  bool ConnectNodes(NodeHost* from, NodeId to, bool data);
+  // False: nobody is there. Null result of peer_pipe means: cut off, try again.
+  enum class Connected { kYes, kRefused, kCut };
+  Connected ConnectProcesses(ProcessHost* from, ProcessId to);
+  void Constructs(ActorId actor, uint64_t incarnation, ProcessId where);
+  void CheckNumber(const ObjectId& object, ProcessId holder, int64_t number);
+  // A process ended: by itself, or not.
+  void Exited(ProcessHost* process);
+  void Gone(ProcessHost* process, const std::string& reason);
+  void NodeGone(NodeHost* node);
+  void HeadGone(HeadHost* head);
+  void DaemonEnds(NodeHost* node, bool new_life);
+
+  // ---- for workloads
+  bool WantsMore() const { return !faults_over_ && oracle_.calls() < options_.calls_min; }
+  const Workload& workload() const { return *workload_; }
+
+ private:
+  struct Machine {
+    NodeHost* node = nullptr;      // its present life; null: between two
+    runtime::NodeOptions options;
+  };
+  struct PlannedFault {
+    uint64_t at_calls = 0;         // when so many calls have been made
+    enum class What : uint8_t { kWorker, kDriver, kNode, kHead, kPartition, kReconnect } what;
+    auto operator<=>(const PlannedFault&) const = default;
+  };
+
+  void Start();
+  void PlanFaults();
+  void StartHead();
+  void StartNode(int machine);
+  void KeepDriversRunning();
+  void FireDueFaults();
+  void Fire(PlannedFault::What what);
+  void Kill(ProcessHost* process, const std::string& why);
+  void KillNode(NodeHost* node, const std::string& why);
+  void Partition();
+  void Heal();
+  ProcessHost* PickProcess(bool driver);
+  NodeHost* PickNode();
+
+  // Runs until `done`, or `limit` has passed; whether done.
+  bool RunUntil(const std::function<bool()>& done, Duration limit);
+  void RunFor(Duration time);
+  bool MainsAreDone() const;
+  std::string WhoIsNotDone() const;
+  void AuditHeld();
+  void AuditEnd();
+  RunReport Report();
+
+  const RunOptions options_;
+  const Workload* workload_;
+  FaultMix mix_;
+  base::Rng rng_;
+  EventQueue queue_;
+  Trace trace_;
+  Network network_;
+  Oracle oracle_;
+  std::deque<std::unique_ptr<Host>> hosts_;   // all that ever lived
+  HeadHost* head_ = nullptr;
+  uint64_t epoch_ = 0;
+  std::map<std::string, std::string> stored_;
+  std::vector<Machine> machines_;             // [0] is the head's
+  std::map<NodeId, NodeHost*> nodes_;
+  std::map<ProcessId, ProcessHost*> processes_;  // joined, by id
+  std::vector<ProcessHost*> drivers_;         // all that were started
+  size_t drivers_started_ = 0;
+  std::set<std::pair<ActorId, uint64_t>> constructed_;
+  std::deque<PlannedFault> planned_;
+  bool faults_over_ = false;
+  bool ending_ = false;
+  FaultCounts faults_;
+};
+
+}  // namespace manta::sim
+
+#endif  // MANTA_TESTS_SIM_WORLD_H_
