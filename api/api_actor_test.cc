@@ -66,7 +66,7 @@ TEST(Actor, HoldsUpTheCallerWhoseArgumentIsMissingAndNobodyElse) {
   auto gate = Actor<Gate>().Remote();
   ObjectRef<int> late = Task<&PassGate>().Remote(gate, 1);
   journal.Call<&Journal::Write>().Remote(late);
-  journal.Call<&Journal::Write>().Remote(2);               // ours: behind the first
+  journal.Call<&Journal::Write>().Remote(2);                      // ours: behind the first
   EXPECT_EQ(Get(Task<&WriteTo>().Remote(journal, 3), kLong), 3);  // another's
   Get(gate.Call<&Gate::Open>().Remote());
   EXPECT_THAT(Get(journal.Call<&Journal::Lines>().Remote()), ElementsAre(3, 1, 2));
@@ -212,7 +212,10 @@ TEST(NamedActor, IsFoundUntilItDies) {
 }
 
 TEST(NamedActor, LivesWithoutHandles) {
-  { auto counter = Actor<Counter>().Name("stays").Remote(1); Get(counter.Call<kAddInt>().Remote(1)); }
+  {
+    auto counter = Actor<Counter>().Name("stays").Remote(1);
+    Get(counter.Call<kAddInt>().Remote(1));
+  }
   auto counter = GetActor<Counter>("stays");
   ASSERT_TRUE(counter);
   EXPECT_EQ(Get(counter->Call<kAddInt>().Remote(1)), 3);
@@ -329,7 +332,7 @@ class Obituaries {
 
 TEST(OnDeath, RunsOnceWhenTheActorIsDeadForGood) {
   Obituaries obituaries;  // the callback runs in this process
-  auto sleeper = Actor<Sleeper>().MaxRestarts(1).Remote();
+  auto sleeper = Actor<Sleeper>().MaxRestarts(1).MaxTaskRetries(1).Remote();
   EXPECT_EQ(Get(sleeper.Call<&Sleeper::Incarnation>().Remote()), 1);
   sleeper.OnDeath([&](const ActorDiedError& error) { obituaries.Add(error.what()); });
   Kill(sleeper, /*no_restart=*/false);

@@ -116,7 +116,8 @@ TEST(ObjectRef, IsAValue) {
   ObjectRef<int> c = std::move(a);
   EXPECT_FALSE(a);  // NOLINT: moved from is empty
   a = c;
-  a = a;
+  const ObjectRef<int>& same = a;
+  a = same;
   EXPECT_EQ(Get(a), 1);
 }
 
@@ -183,7 +184,10 @@ struct Layer {
 Layer Pass(Layer layer) { return layer; }
 
 TEST(Tensor, TravelsInsideValues) {
-  Layer layer{Ramp(), {Tensor::From(std::vector<int>{1, 2, 3}), Tensor::From(std::vector<double>(10'000, 2.5))}, Buffer::Copy(std::string(100'000, 'b')), "dense"};
+  Layer layer{Ramp(),
+              {Tensor::From(std::vector<int>{1, 2, 3}), Tensor::From(std::vector<double>(10'000, 2.5))},
+              Buffer::Copy(std::string(100'000, 'b')),
+              "dense"};
   const Layer same = Get(Task<&Pass>().Remote(layer));
   EXPECT_TRUE(same.weights.in_store());
   EXPECT_TRUE(IsRamp(same.weights));
@@ -250,8 +254,8 @@ TEST(Tensor, ViewCannotBeWrittenTo) {
 TEST(Store, SaysWhenItIsFullAndGivesBack) {
   {
     std::vector<ObjectRef<Tensor>> refs;
-    EXPECT_THROW(
-        for (int i = 0; i < 4; ++i) refs.push_back(Put(Create<char>({kStoreBytes / 4 + 1}))), OutOfMemoryError);
+    EXPECT_THROW(for (int i = 0; i < 4; ++i) refs.push_back(Put(Create<char>({kStoreBytes / 4 + 1}))),
+                 OutOfMemoryError);
     EXPECT_THAT(refs, SizeIs(testing::Ge(2)));
   }
   // What nobody has a ref to makes room, if not in the same instant.

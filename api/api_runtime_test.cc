@@ -60,7 +60,8 @@ TEST(Shutdown, EndsRefsAndTheApiUntilTheNextInit) {
 
 TEST(Shutdown, CancelsWhatHasNotBegun) {
   auto never = Task<[] {}>().Resources({{"unobtainium", 1}}).Remote();
-  auto behind = Task<[](int x) { return x; }>().Remote(Task<[] { return 1; }>().Resources({{"unobtainium", 1}}).Remote());
+  auto behind =
+      Task<[](int x) { return x; }>().Remote(Task<[] { return 1; }>().Resources({{"unobtainium", 1}}).Remote());
   StopRuntime();
   StartRuntime();
 }

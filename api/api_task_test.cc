@@ -63,18 +63,38 @@ struct Point {
 };
 using Everything =
     std::tuple<bool, char, int8_t, uint64_t, float, double, Colour, std::string, std::vector<int>, std::vector<bool>,
-               std::vector<std::string>, std::array<int, 3>, std::pair<int, std::string>, std::optional<int>, std::optional<Point>,
-               std::variant<int, std::string>, std::map<std::string, int>, std::set<int>, std::unordered_map<int, std::string>,
-               std::unordered_set<std::string>, std::shared_ptr<Point>, std::chrono::milliseconds, Point>;
+               std::vector<std::string>, std::array<int, 3>, std::pair<int, std::string>, std::optional<int>,
+               std::optional<Point>, std::variant<int, std::string>, std::map<std::string, int>, std::set<int>,
+               std::unordered_map<int, std::string>, std::unordered_set<std::string>, std::shared_ptr<Point>,
+               std::chrono::milliseconds, Point>;
 
 Everything Echo(const Everything& value) { return value; }
 std::unique_ptr<Point> EchoPointer(std::unique_ptr<Point> value) { return value; }
 
 TEST(Task, TakesAndReturnsEveryTypeOfMantaH) {
-  const Everything value{true, 'c', int8_t{-3}, UINT64_MAX, 1.5f, -2.5, Colour::kGreen, std::string("text\0more", 9), {1, 2}, {true, false},
-                         {"a", ""}, {7, 8, 9}, {1, "one"}, std::nullopt, Point{1, {0.5}, "p"},
-                         std::string("alternative"), {{"k", 1}}, {3, 1}, {{5, "five"}}, {"u"},
-                         std::make_shared<Point>(Point{2, {}, "shared"}), std::chrono::milliseconds(17), Point{3, {1, 2}, "q"}};
+  const Everything value{true,
+                         'c',
+                         int8_t{-3},
+                         UINT64_MAX,
+                         1.5f,
+                         -2.5,
+                         Colour::kGreen,
+                         std::string("text\0more", 9),
+                         {1, 2},
+                         {true, false},
+                         {"a", ""},
+                         {7, 8, 9},
+                         {1, "one"},
+                         std::nullopt,
+                         Point{1, {0.5}, "p"},
+                         std::string("alternative"),
+                         {{"k", 1}},
+                         {3, 1},
+                         {{5, "five"}},
+                         {"u"},
+                         std::make_shared<Point>(Point{2, {}, "shared"}),
+                         std::chrono::milliseconds(17),
+                         Point{3, {1, 2}, "q"}};
   const Everything echo = Get(Task<&Echo>().Remote(value));
   EXPECT_EQ(*std::get<20>(echo), *std::get<20>(value));
   Everything with_same_pointer = echo;
@@ -371,8 +391,13 @@ TEST(Task, IsCancelledBeforeItBegins) {
 
 std::vector<std::string> WhereAmI() {
   const Context context = CurrentContext();
-  return {context.node(), context.process(), context.task(), context.function(), context.actor(),
-          context.is_driver() ? "driver" : "task", std::to_string(context.attempt())};
+  return {context.node(),
+          context.process(),
+          context.task(),
+          context.function(),
+          context.actor(),
+          context.is_driver() ? "driver" : "task",
+          std::to_string(context.attempt())};
 }
 
 TEST(Context, TellsWhereATaskRuns) {

@@ -32,7 +32,7 @@ OutputArchive::~OutputArchive() = default;
 void OutputArchive::SaveRef(const internal::RefHandle& ref) {
   uint32_t index = kNoRef;
   if (ref) {
-    (void)internal::BackendOf(ref);   // refuses one of an earlier Init
+    (void)internal::BackendOf(ref);  // refuses one of an earlier Init
     index = static_cast<uint32_t>(out_->refs.size());
     out_->refs.push_back(ref);
   }
@@ -86,11 +86,13 @@ InputArchive::InputArchive(const internal::Payload& payload)
   const uint64_t head_bytes = ReadU64(payload.data + 8);
   if (magic != internal::kFrameMagic) throw SerializationError("the bytes are no framed value (wrong magic)");
   if (part_count_ > (size - kFrameHeaderBytes) / kFramePartBytes) {
-    throw SerializationError("a value of " + std::to_string(size) + " bytes cannot have " + std::to_string(part_count_) + " parts");
+    throw SerializationError("a value of " + std::to_string(size) + " bytes cannot have " +
+                             std::to_string(part_count_) + " parts");
   }
   const uint64_t head_begin = kFrameHeaderBytes + uint64_t{part_count_} * kFramePartBytes;
   if (head_bytes > size - head_begin) {
-    throw SerializationError("a value of " + std::to_string(size) + " bytes cannot have a head of " + std::to_string(head_bytes));
+    throw SerializationError("a value of " + std::to_string(size) + " bytes cannot have a head of " +
+                             std::to_string(head_bytes));
   }
   parts_ = payload.data + kFrameHeaderBytes;
   at_ = payload.data + head_begin;
@@ -132,8 +134,8 @@ uint64_t InputArchive::LoadSize() {
   uint64_t size = 0;
   loadBinary(&size, sizeof size);
   if (size > left_bytes()) {
-    throw SerializationError("a size of " + std::to_string(size) + " elements, but only " + std::to_string(left_bytes()) +
-                             " bytes are left");
+    throw SerializationError("a size of " + std::to_string(size) + " elements, but only " +
+                             std::to_string(left_bytes()) + " bytes are left");
   }
   return size;
 }
@@ -144,7 +146,8 @@ std::string_view InputArchive::LoadRun(uint64_t count, size_t element_bytes) {
   if (size_bytes < kOutOfBandBytesMin) return LoadBytes(size_bytes);
   const std::string_view part = LoadPart();
   if (part.size() != size_bytes) {
-    throw SerializationError("a run of " + std::to_string(size_bytes) + " bytes in a part of " + std::to_string(part.size()));
+    throw SerializationError("a run of " + std::to_string(size_bytes) + " bytes in a part of " +
+                             std::to_string(part.size()));
   }
   return part;
 }
@@ -238,8 +241,8 @@ void FailPlainSize(const std::type_info& type, size_t have_bytes, size_t want_by
 
 void CheckArgumentCount(const Invocation& invocation, size_t count) {
   if (invocation.args.size() != count) {
-    throw SerializationError("the call came with " + std::to_string(invocation.args.size()) + " arguments, the function takes " +
-                             std::to_string(count));
+    throw SerializationError("the call came with " + std::to_string(invocation.args.size()) +
+                             " arguments, the function takes " + std::to_string(count));
   }
 }
 

@@ -81,7 +81,8 @@ TEST(Value, PlainTypesHaveNoFrame) {
   EXPECT_EQ(EncodedBytes(ToSerialized(std::vector<double>(3), nullptr)), 24u);
   EXPECT_EQ(RoundTrip(std::string()), "");
   EXPECT_EQ(RoundTrip(std::vector<int>(10'000, 3)), std::vector<int>(10'000, 3));
-  EXPECT_EQ(RoundTrip(std::vector<std::vector<bool>>{{true, false}, {}}), (std::vector<std::vector<bool>>{{true, false}, {}}));
+  EXPECT_EQ(RoundTrip(std::vector<std::vector<bool>>{{true, false}, {}}),
+            (std::vector<std::vector<bool>>{{true, false}, {}}));
 }
 
 TEST(Value, PlainTypesAreCheckedForSize) {
@@ -219,14 +220,18 @@ TEST(OutputArchive, RefusesTooDeepANesting) {
 
 // ---------------------------------------------------------------- hostile bytes
 
-using Composite = std::tuple<int, std::vector<std::string>, std::map<int, std::vector<float>>, std::optional<std::string>,
-                             std::variant<int, std::string>, std::unique_ptr<std::vector<std::pair<int, double>>>,
-                             std::shared_ptr<std::string>, std::vector<std::vector<int>>, Tensor, std::vector<bool>>;
+using Composite =
+    std::tuple<int, std::vector<std::string>, std::map<int, std::vector<float>>, std::optional<std::string>,
+               std::variant<int, std::string>, std::unique_ptr<std::vector<std::pair<int, double>>>,
+               std::shared_ptr<std::string>, std::vector<std::vector<int>>, Tensor, std::vector<bool>>;
 Serialized WriteComposite(std::shared_ptr<Composite>* keep) {
-  *keep = std::make_shared<Composite>(7, std::vector<std::string>{"abc", std::string(5'000, 'x')}, std::map<int, std::vector<float>>{{1, {2, 3}}, {4, std::vector<float>(3'000)}},
-                                      "optional", std::variant<int, std::string>("alternative"),
-                                      std::make_unique<std::vector<std::pair<int, double>>>(std::vector<std::pair<int, double>>{{1, 2}, {3, 4}}), std::make_shared<std::string>("shared"),
-                                      std::vector<std::vector<int>>{{1}, {2, 3}}, Tensor::From(std::vector<int>{1, 2, 3}), std::vector<bool>{true, false});
+  *keep = std::make_shared<Composite>(
+      7, std::vector<std::string>{"abc", std::string(5'000, 'x')},
+      std::map<int, std::vector<float>>{{1, {2, 3}}, {4, std::vector<float>(3'000)}}, "optional",
+      std::variant<int, std::string>("alternative"),
+      std::make_unique<std::vector<std::pair<int, double>>>(std::vector<std::pair<int, double>>{{1, 2}, {3, 4}}),
+      std::make_shared<std::string>("shared"), std::vector<std::vector<int>>{{1}, {2, 3}},
+      Tensor::From(std::vector<int>{1, 2, 3}), std::vector<bool>{true, false});
   return ToSerialized(**keep, *keep);
 }
 

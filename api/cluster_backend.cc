@@ -89,7 +89,7 @@ std::vector<RefHandle> ClusterBackend::SubmitActorCall(const RefHandle& actor, u
   runtime::SubmitCall call;
   call.function = function;
   call.actor = ActorId::FromHandle(Of(actor)->object);
-  call.max_retries = options.max_retries.value_or(0);
+  call.max_retries = options.max_retries.value_or(calls->max_task_retries);
   return SubmitCall(std::move(call), std::move(args), return_count, options, calls);
 }
 
@@ -139,14 +139,16 @@ std::shared_ptr<ActorCallCount> ClusterBackend::CallsOf(const RefHandle& actor) 
 void ClusterBackend::TakeCredit(ActorCallCount& calls, const RefHandle& actor) {
   auto has_credit = [&] { return calls.pending.load(std::memory_order_relaxed) < calls.max; };
   if (!calls.throw_at_once && BlockUntil(has_credit, process_->Now() + kCreditTimeout)) return;
-  Throw(rpc::ErrorCode::kBackPressure,
-        ToString(process_->self()) + " has " + std::to_string(calls.max) + " unanswered calls to " +
-            ToString(ActorId::FromHandle(Of(actor)->object)) +
-            ": Get some of their results first, or raise MaxPendingCalls");
+  Throw(rpc::ErrorCode::kBackPressure, ToString(process_->self()) + " has " + std::to_string(calls.max) +
+                                           " unanswered calls to " + ToString(ActorId::FromHandle(Of(actor)->object)) +
+                                           ": Get some of their results first, or raise MaxPendingCalls");
 }
 
 RefHandle ClusterBackend::CreateActor(uint64_t constructor, const char* class_name, std::vector<Argument> args,
                                       const ActorOptions& options) {
+  if (options.get_if_exists) {
+    if (std::optional<ActorRef> found = GetActor(options.name, options.name_space)) return found->handle;
+  }
   std::vector<RefHandle> keep;
   runtime::SubmitActor create;
   rpc::ActorSpec& spec = create.spec;
@@ -165,6 +167,7 @@ RefHandle ClusterBackend::CreateActor(uint64_t constructor, const char* class_na
   if (const rpc::CallRequest* parent = RunningCall()) spec.parent = parent->call;
   ClusterRef* ref = NewRef(spec.actor.handle());
   RefHandle handle(ref);
+  if (options.max_task_retries != 0) CallsOf(handle)->max_task_retries = options.max_task_retries;
   if (options.max_pending_calls) {
     std::shared_ptr<ActorCallCount> calls = CallsOf(handle);
     calls->max = std::max<uint64_t>(*options.max_pending_calls, 1);
@@ -189,7 +192,8 @@ std::optional<ActorRef> ClusterBackend::GetActor(const std::string& name, const 
     base::MutexLock lock(&tables_mutex_);
     lookups_.erase(cookie);
   }
-  if (!lookup->done.load(std::memory_order_acquire)) Throw(rpc::ErrorCode::kShutdown, "Shutdown came while GetActor waited");
+  if (!lookup->done.load(std::memory_order_acquire))
+    Throw(rpc::ErrorCode::kShutdown, "Shutdown came while GetActor waited");
   if (!lookup->actor && daemon_lost_) Throw(rpc::ErrorCode::kNodeDied, "GetActor: the node daemon is gone");
   if (!lookup->actor) return std::nullopt;
   return ActorRef{Adopt(ToKey(lookup->actor.handle()), {}), lookup->max_concurrency};
@@ -322,7 +326,8 @@ void ClusterBackend::OnOutput(const rpc::Output& output) {
       text.remove_prefix(std::min(end + 1, text.size()));
     }
     if (output.dropped_bytes != 0) {
-      lines += prefix + "... " + std::to_string(output.dropped_bytes) + " bytes of output dropped; the log file has them\n";
+      lines +=
+          prefix + "... " + std::to_string(output.dropped_bytes) + " bytes of output dropped; the log file has them\n";
     }
     std::fwrite(lines.data(), 1, lines.size(), to);
     std::fflush(to);

@@ -17,8 +17,8 @@
 
 #include "api/cluster_ref.h"
 #include "api/user_code.h"
-#include "manta/internal/backend.h"
 #include "base/mutex.h"
+#include "manta/internal/backend.h"
 #include "runtime/worker/process.h"
 
 namespace manta::internal {
@@ -29,7 +29,7 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
  public:
   struct Spec {
     runtime::Process::JoinSpec join;
-    std::function<void()> on_shutdown;     // ends what Init started (the embedded cluster)
+    std::function<void()> on_shutdown;  // ends what Init started (the embedded cluster)
     bool log_to_driver = true;
   };
   // Errors as Process::Join.

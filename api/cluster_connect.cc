@@ -73,8 +73,8 @@ void RunIfNotDriver(int argc, char** argv, const std::function<void()>& on_worke
 absl::StatusOr<std::unique_ptr<Backend>> ConnectCluster(const base::Config& config, const Options& options) {
   MANTA_ASSIGN_OR_RETURN(std::shared_ptr<EmbeddedCluster> cluster, EmbeddedCluster::Start(config));
   // A full disk or a lack of permission costs the log, not the run.
-  absl::Status opened = base::Log::Open(cluster->log_dir() + "/driver-" + std::to_string(getpid()) + ".log", "driver",
-                                        config.log_level);
+  absl::Status opened =
+      base::Log::Open(cluster->log_dir() + "/driver-" + std::to_string(getpid()) + ".log", "driver", config.log_level);
   if (!opened.ok()) MANTA_LOG(kWarning) << "no log of the driver: " << base::Message(opened);
   ClusterBackend::Spec spec;
   spec.join.hello.kind = rpc::ProcessKind::kDriver;

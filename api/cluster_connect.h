@@ -1,4 +1,5 @@
-// How a process becomes part of a cluster: as its driver, or as one of the processes that Manta started from the same executable.
+// How a process becomes part of a cluster: as its driver, or as one of the processes that Manta started from the same
+// executable.
 #ifndef MANTA_API_CLUSTER_CONNECT_H_
 #define MANTA_API_CLUSTER_CONNECT_H_
 

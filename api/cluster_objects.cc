@@ -6,18 +6,25 @@
 namespace manta::internal {
 namespace {
 
-constexpr uint64_t kInlineBytesMax = 64 << 10;   // runtime::ProcessOptions::inline_bytes_max
+constexpr uint64_t kInlineBytesMax = 64 << 10;  // runtime::ProcessOptions::inline_bytes_max
 
 Time ToTime(std::optional<std::chrono::steady_clock::time_point> deadline) {
   if (!deadline) return Time::max();
   return base::SystemClock().Now() + std::chrono::duration_cast<Duration>(*deadline - std::chrono::steady_clock::now());
 }
 
+[[noreturn]] void Throw(rpc::ErrorCode code, std::string message) {
+  ErrorValue error;
+  error.code = static_cast<uint16_t>(code);
+  error.message = std::move(message);
+  ThrowError(error);
+}
+
 [[noreturn]] void ThrowStatus(const absl::Status& status) {
   ErrorValue error;
   error.code = static_cast<uint16_t>(absl::IsResourceExhausted(status) ? rpc::ErrorCode::kOutOfMemory
                                      : absl::IsUnavailable(status)     ? rpc::ErrorCode::kNodeDied
-                                                                        : rpc::ErrorCode::kInternal);
+                                                                       : rpc::ErrorCode::kInternal);
   error.message = std::string(status.message());
   ThrowError(error);
 }
@@ -25,11 +32,11 @@ Time ToTime(std::optional<std::chrono::steady_clock::time_point> deadline) {
 // What a Payload of store memory keeps: the reference and the pin.
 struct StoredView {
   RefHandle object;
-  runtime::Process* process = nullptr;
+  std::shared_ptr<store::PinTable> pins;
   uint32_t slot = 0;
-  bool pinned = false;
+  std::shared_ptr<const void> memory;
   ~StoredView() {
-    if (pinned) process->pins().Unpin(slot);
+    if (pins != nullptr) pins->Unpin(slot);
   }
 };
 
@@ -57,6 +64,7 @@ ClusterRef* ClusterBackend::NewRef(const ObjectId& object) {
 
 RefHandle ClusterBackend::Adopt(const ObjectKey& key, const LocationKey& location) {
   ClusterRef* ref = NewRef(ToObjectId(key));
+  ref->adopted = true;
   RefHandle handle(ref);
   process_->Submit(runtime::RefAdded{
       ref->object, {location.node, location.segment, location.offset, location.size_bytes}, ref->cookie()});
@@ -70,7 +78,7 @@ void ClusterBackend::DropOnce(ClusterRef* ref) {
 void ClusterBackend::Drop(RefState* state) {
   auto* ref = static_cast<ClusterRef*>(state);
   if (closed_.load(std::memory_order_acquire)) {
-    delete ref;   // nobody counts any more
+    delete ref;  // nobody counts any more
     return;
   }
   ref->orphaned.store(true);
@@ -175,15 +183,17 @@ RefHandle ClusterBackend::Seal(WritableObject object) {
 Payload ClusterBackend::ReadStored(const rpc::StoreLocation& location, const RefHandle& object) {
   auto view = std::make_shared<StoredView>();
   view->object = object;
-  view->process = process_.get();
-  absl::StatusOr<uint32_t> slot = process_->pins().Pin(location.segment, location.offset);
+  std::shared_ptr<store::PinTable> pins = process_->pins();
+  if (pins == nullptr) Throw(rpc::ErrorCode::kShutdown, "an object was read after Shutdown");
+  absl::StatusOr<uint32_t> slot = pins->Pin(location.segment, location.offset);
   if (!slot.ok()) ThrowStatus(slot.status());
   view->slot = *slot;
-  view->pinned = true;
-  absl::StatusOr<const char*> data = process_->store().Read(location);
+  view->pins = std::move(pins);
+  absl::StatusOr<store::StoreClient::View> data = process_->store().Read(location);
   if (!data.ok()) ThrowStatus(data.status());
+  view->memory = std::move(data->keep);
   Payload payload;
-  payload.data = *data;
+  payload.data = data->data;
   payload.size_bytes = location.size_bytes;
   payload.keep = std::move(view);
   payload.object = object;
@@ -209,7 +219,7 @@ Payload ClusterBackend::ToPayload(const rpc::Value& value, const RefHandle& obje
 
 bool ClusterBackend::WaitReady(ClusterRef* ref, Time deadline) {
   if (ref->ready()) return true;
-  if (ref->object.owner != process_->self()) process_->Submit(runtime::RefWanted{ref->object});
+  if (ref->adopted) process_->Submit(runtime::RefWanted{ref->object});
   return BlockUntil([ref] { return ref->ready(); }, deadline);
 }
 
@@ -218,9 +228,14 @@ bool ClusterBackend::TryGet(const RefHandle& handle, std::optional<std::chrono::
   ClusterRef* ref = Of(handle);
   const Time until = ToTime(deadline);
   if (!WaitReady(ref, until)) {
+    if (closed_) {
+      error->code = static_cast<uint16_t>(rpc::ErrorCode::kShutdown);
+      error->message = "Shutdown came while Get waited for " + ToString(ref->object);
+      return false;
+    }
     error->code = static_cast<uint16_t>(rpc::ErrorCode::kTimeout);
     error->message = "Get: " + ToString(ref->object) + " was not ready in time";
-    process_->Submit(runtime::RefWanted{ref->object});   // says what it waits for (OnWaitingFor), if that is known
+    process_->Submit(runtime::RefWanted{ref->object});  // says what it waits for (OnWaitingFor), if that is known
     base::MutexLock lock(&tables_mutex_);
     auto waiting = waiting_for_.find(ref->object);
     if (waiting != waiting_for_.end()) {
@@ -251,7 +266,7 @@ void ClusterBackend::Wait(const std::vector<const RefHandle*>& refs, size_t coun
   ready->assign(refs.size(), false);
   for (const RefHandle* handle : refs) {
     ClusterRef* ref = Of(*handle);
-    if (!ref->ready() && ref->object.owner != process_->self()) process_->Submit(runtime::RefWanted{ref->object});
+    if (!ref->ready() && ref->adopted) process_->Submit(runtime::RefWanted{ref->object});
   }
   // Each turn looks only at what was not ready before.
   std::vector<ClusterRef*> pending;

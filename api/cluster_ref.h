@@ -15,6 +15,7 @@ struct ActorCallCount {
   std::atomic<uint64_t> pending{0};
   uint64_t max = 16 << 10;     // MaxPendingCalls, or the default credit
   bool throw_at_once = false;  // MaxPendingCalls was given
+  int max_task_retries = 0;    // MaxTaskRetries, in the process that created the actor
 };
 
 inline ObjectId ToObjectId(const ObjectKey& key) { return {{key.node, key.process}, key.number, key.index}; }
@@ -35,12 +36,14 @@ struct ClusterRef : RefState {
 
   const ObjectId object;
   std::atomic<uint8_t> state{kPending};
-  // Set before submission, for the first result of a call: it is counted in calls_pending until it is complete, also when
-  // the user has dropped it (orphaned): then its completion drops it.
+  // It came in a value. The core does not resolve it before it is wanted, even if this process was its owner once.
+  bool adopted = false;
+  // Set before submission, for the first result of a call: it is counted in calls_pending until it is complete, also
+  // when the user has dropped it (orphaned): then its completion drops it.
   bool is_call = false;
   std::atomic<bool> orphaned{false};
   std::atomic<bool> drop_begun{false};
-  std::shared_ptr<ActorCallCount> calls;    // results of actor calls; handles: of their actor
+  std::shared_ptr<ActorCallCount> calls;  // results of actor calls; handles: of their actor
   rpc::Value value;
   rpc::ErrorInfo error;
   runtime::Process::Dropped drop;

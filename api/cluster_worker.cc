@@ -33,9 +33,9 @@ std::vector<Payload> ClusterBackend::ToPayloads(std::vector<rpc::Value>& args) {
   for (rpc::Value& value : args) {
     RefHandle object;
     if (value.kind == rpc::Value::Kind::kStored) {
-      object = Adopt(ToKey(value.object), {value.location.node, value.location.segment, value.location.offset,
-                                           value.location.size_bytes});
-      if (value.location.node != process_->self().node) {   // it lies on another node: wait for a copy here
+      object = Adopt(ToKey(value.object),
+                     {value.location.node, value.location.segment, value.location.offset, value.location.size_bytes});
+      if (value.location.node != process_->self().node) {  // it lies on another node: wait for a copy here
         Payload payload;
         ErrorValue error;
         if (!TryGet(object, std::nullopt, &payload, &error)) ThrowError(error);
@@ -77,7 +77,7 @@ runtime::Executed ClusterBackend::Execute(rpc::CallRequest request) {
         executed.returns.push_back(std::move(value));
       }
     }
-  } catch (const Error& error) {   // no room for the result, or an argument that is lost
+  } catch (const Error& error) {  // no room for the result, or an argument that is lost
     result.error = error.value();
   }
   executed.error = ToErrorInfo(std::move(result.error));
@@ -98,6 +98,11 @@ runtime::Constructed ClusterBackend::Construct(rpc::ActorSpec spec, uint64_t inc
     result = RunUserCode(&frame, ToPayloads(spec.args), nullptr);
   } catch (const Error& error) {
     result.error = error.value();
+  }
+  if (result.error.code == static_cast<uint16_t>(rpc::ErrorCode::kTaskError)) {
+    // To its callers the actor is dead; what its constructor threw says why.
+    result.error.code = static_cast<uint16_t>(rpc::ErrorCode::kActorDied);
+    result.error.message = "its constructor threw " + result.error.type + ": " + result.error.message;
   }
   actor_ = std::move(result.constructed);
   return {spec.actor, incarnation, ToErrorInfo(std::move(result.error))};

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cctype>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -48,9 +48,10 @@ absl::StatusOr<std::string> RuntimeDirectory(const std::string& configured) {
   struct stat info;
   if (lstat(path.c_str(), &info) != 0) return base::ErrnoStatus(errno, "look at the run directory " + path);
   if (!S_ISDIR(info.st_mode) || info.st_uid != getuid() || access(path.c_str(), W_OK | X_OK) != 0) {
-    return base::Error(absl::StatusCode::kPermissionDenied,
-                       "the run directory " + path +
-                           " is not a writable directory of this user: remove it, or choose another with --manta-run-dir");
+    return base::Error(
+        absl::StatusCode::kPermissionDenied,
+        "the run directory " + path +
+            " is not a writable directory of this user: remove it, or choose another with --manta-run-dir");
   }
   return path;
 }
@@ -99,7 +100,7 @@ absl::StatusOr<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::Start(const ba
   MANTA_ASSIGN_OR_RETURN(const std::string parent, RuntimeDirectory(config.run_dir));
   RemoveStale(parent);
   MANTA_ASSIGN_OR_RETURN(const base::ProcessStat self, base::ReadProcessStat(getpid()));
-  static int started = 0;   // an Init after a Shutdown has a directory of its own
+  static int started = 0;  // an Init after a Shutdown has a directory of its own
   cluster->run_dir_ = parent + "/run-" + std::to_string(getpid()) + "-" + std::to_string(self.start_time_ticks) + "-" +
                       std::to_string(++started);
   if (mkdir(cluster->run_dir_.c_str(), 0700) != 0) {
@@ -142,6 +143,7 @@ void EmbeddedCluster::End() {
     }
     waitpid(pid_, nullptr, 0);
     pid_ = 0;
+    pidfd_.reset();
   }
   if (owns_run_dir_) {
     std::error_code ignored;

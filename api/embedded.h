@@ -1,9 +1,11 @@
 // The embedded cluster: head and node in one child of the driver, made of the driver's own executable.
 //
 // Problem:    a program must run with no daemon installed, and leave nothing behind, however it ends.
-// Tie:        one socketpair. Its end of file at the child (the driver ended, in whatever way) ends the child and with it all
+// Tie:        one socketpair. Its end of file at the child (the driver ended, in whatever way) ends the child and with
+// it all
 //             workers; its end of file at the driver is NodeDiedError.
-// Files:      one private directory for logs and workers' output, removed at the end (by the driver after an orderly end, else by the
+// Files:      one private directory for logs and workers' output, removed at the end (by the driver after an orderly
+// end, else by the
 //             child), unless --manta-log-dir names a place for them.
 #ifndef MANTA_API_EMBEDDED_H_
 #define MANTA_API_EMBEDDED_H_

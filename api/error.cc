@@ -27,24 +27,42 @@ internal::ErrorValue ValueOf(ErrorCode code, std::string_view message) {
 
 const char* CodeName(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kNone: return "Error";
-    case ErrorCode::kTaskError: return "TaskError";
-    case ErrorCode::kWorkerDied: return "WorkerDiedError";
-    case ErrorCode::kActorDied: return "ActorDiedError";
-    case ErrorCode::kObjectLost: return "ObjectLostError";
-    case ErrorCode::kOwnerDied: return "OwnerDiedError";
-    case ErrorCode::kNodeDied: return "NodeDiedError";
-    case ErrorCode::kOutOfMemory: return "OutOfMemoryError";
-    case ErrorCode::kTimeout: return "TimeoutError";
-    case ErrorCode::kCancelled: return "CancelledError";
-    case ErrorCode::kBackPressure: return "BackPressureError";
-    case ErrorCode::kFunctionNotFound: return "FunctionNotFoundError";
-    case ErrorCode::kNameTaken: return "NameTakenError";
-    case ErrorCode::kWorkerLimit: return "WorkerLimitError";
-    case ErrorCode::kInvalidArgument: return "InvalidArgumentError";
-    case ErrorCode::kSerialization: return "SerializationError";
-    case ErrorCode::kShutdown: return "ShutdownError";
-    case ErrorCode::kInternal: return "InternalError";
+    case ErrorCode::kNone:
+      return "Error";
+    case ErrorCode::kTaskError:
+      return "TaskError";
+    case ErrorCode::kWorkerDied:
+      return "WorkerDiedError";
+    case ErrorCode::kActorDied:
+      return "ActorDiedError";
+    case ErrorCode::kObjectLost:
+      return "ObjectLostError";
+    case ErrorCode::kOwnerDied:
+      return "OwnerDiedError";
+    case ErrorCode::kNodeDied:
+      return "NodeDiedError";
+    case ErrorCode::kOutOfMemory:
+      return "OutOfMemoryError";
+    case ErrorCode::kTimeout:
+      return "TimeoutError";
+    case ErrorCode::kCancelled:
+      return "CancelledError";
+    case ErrorCode::kBackPressure:
+      return "BackPressureError";
+    case ErrorCode::kFunctionNotFound:
+      return "FunctionNotFoundError";
+    case ErrorCode::kNameTaken:
+      return "NameTakenError";
+    case ErrorCode::kWorkerLimit:
+      return "WorkerLimitError";
+    case ErrorCode::kInvalidArgument:
+      return "InvalidArgumentError";
+    case ErrorCode::kSerialization:
+      return "SerializationError";
+    case ErrorCode::kShutdown:
+      return "ShutdownError";
+    case ErrorCode::kInternal:
+      return "InternalError";
   }
   return "Error";
 }
@@ -53,24 +71,41 @@ const char* CodeName(ErrorCode code) {
 template <class Use>
 auto WithClassOf(ErrorCode code, Use use) {
   switch (code) {
-    case ErrorCode::kTaskError: return use(static_cast<TaskError*>(nullptr));
-    case ErrorCode::kWorkerDied: return use(static_cast<WorkerDiedError*>(nullptr));
-    case ErrorCode::kActorDied: return use(static_cast<ActorDiedError*>(nullptr));
-    case ErrorCode::kObjectLost: return use(static_cast<ObjectLostError*>(nullptr));
-    case ErrorCode::kOwnerDied: return use(static_cast<OwnerDiedError*>(nullptr));
-    case ErrorCode::kNodeDied: return use(static_cast<NodeDiedError*>(nullptr));
-    case ErrorCode::kOutOfMemory: return use(static_cast<OutOfMemoryError*>(nullptr));
-    case ErrorCode::kTimeout: return use(static_cast<TimeoutError*>(nullptr));
-    case ErrorCode::kCancelled: return use(static_cast<CancelledError*>(nullptr));
-    case ErrorCode::kBackPressure: return use(static_cast<BackPressureError*>(nullptr));
-    case ErrorCode::kFunctionNotFound: return use(static_cast<FunctionNotFoundError*>(nullptr));
-    case ErrorCode::kNameTaken: return use(static_cast<NameTakenError*>(nullptr));
-    case ErrorCode::kWorkerLimit: return use(static_cast<WorkerLimitError*>(nullptr));
-    case ErrorCode::kInvalidArgument: return use(static_cast<InvalidArgumentError*>(nullptr));
-    case ErrorCode::kSerialization: return use(static_cast<SerializationError*>(nullptr));
-    case ErrorCode::kShutdown: return use(static_cast<ShutdownError*>(nullptr));
+    case ErrorCode::kTaskError:
+      return use(static_cast<TaskError*>(nullptr));
+    case ErrorCode::kWorkerDied:
+      return use(static_cast<WorkerDiedError*>(nullptr));
+    case ErrorCode::kActorDied:
+      return use(static_cast<ActorDiedError*>(nullptr));
+    case ErrorCode::kObjectLost:
+      return use(static_cast<ObjectLostError*>(nullptr));
+    case ErrorCode::kOwnerDied:
+      return use(static_cast<OwnerDiedError*>(nullptr));
+    case ErrorCode::kNodeDied:
+      return use(static_cast<NodeDiedError*>(nullptr));
+    case ErrorCode::kOutOfMemory:
+      return use(static_cast<OutOfMemoryError*>(nullptr));
+    case ErrorCode::kTimeout:
+      return use(static_cast<TimeoutError*>(nullptr));
+    case ErrorCode::kCancelled:
+      return use(static_cast<CancelledError*>(nullptr));
+    case ErrorCode::kBackPressure:
+      return use(static_cast<BackPressureError*>(nullptr));
+    case ErrorCode::kFunctionNotFound:
+      return use(static_cast<FunctionNotFoundError*>(nullptr));
+    case ErrorCode::kNameTaken:
+      return use(static_cast<NameTakenError*>(nullptr));
+    case ErrorCode::kWorkerLimit:
+      return use(static_cast<WorkerLimitError*>(nullptr));
+    case ErrorCode::kInvalidArgument:
+      return use(static_cast<InvalidArgumentError*>(nullptr));
+    case ErrorCode::kSerialization:
+      return use(static_cast<SerializationError*>(nullptr));
+    case ErrorCode::kShutdown:
+      return use(static_cast<ShutdownError*>(nullptr));
     case ErrorCode::kNone:
-    case ErrorCode::kInternal: break;
+    case ErrorCode::kInternal:
+      break;
   }
   return use(static_cast<InternalError*>(nullptr));
 }
@@ -101,9 +136,8 @@ std::string Error::Describe() const {
 namespace internal {
 
 std::shared_ptr<const Error> MakeError(const ErrorValue& error) {
-  return WithClassOf(static_cast<ErrorCode>(error.code), [&]<class E>(E*) -> std::shared_ptr<const Error> {
-    return std::make_shared<const E>(error);
-  });
+  return WithClassOf(static_cast<ErrorCode>(error.code),
+                     [&]<class E>(E*) -> std::shared_ptr<const Error> { return std::make_shared<const E>(error); });
 }
 
 void ThrowError(const ErrorValue& error) {

@@ -34,7 +34,8 @@ base::Config ReadConfig(int* argc, char** argv, const Options& options) {
   };
   check(!options.num_cpus || (*options.num_cpus >= 0 && *options.num_cpus <= 65536), "Options::num_cpus: 0 to 65536");
   check(!options.num_gpus || (*options.num_gpus >= 0 && *options.num_gpus <= 1024), "Options::num_gpus: 0 to 1024");
-  check(!options.store_memory_bytes || *options.store_memory_bytes >= (1 << 20), "Options::store_memory_bytes: at least 1 MiB");
+  check(!options.store_memory_bytes || *options.store_memory_bytes >= (1 << 20),
+        "Options::store_memory_bytes: at least 1 MiB");
   if (!config.num_cpus) config.num_cpus = options.num_cpus;
   if (!config.num_gpus) config.num_gpus = options.num_gpus;
   if (!config.store_memory_bytes) config.store_memory_bytes = options.store_memory_bytes;
@@ -74,7 +75,8 @@ uint64_t ShutdownGeneration(uint64_t generation) {
   Backend* const backend = internal::RemoveBackend(generation);
   if (backend == nullptr) return 0;
   const uint64_t cancelled = backend->Shutdown();
-  if (cancelled > 0) MANTA_LOG(kWarning) << "Shutdown took back " << cancelled << " calls that had not begun or were not done";
+  if (cancelled > 0)
+    MANTA_LOG(kWarning) << "Shutdown took back " << cancelled << " calls that had not begun or were not done";
   return cancelled;
 }
 

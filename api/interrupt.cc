@@ -1,8 +1,8 @@
 #include "api/interrupt.h"
 
-#include <csignal>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <atomic>
 #include <cerrno>

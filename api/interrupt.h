@@ -1,6 +1,7 @@
 // Ctrl-C in a driver: the first is an orderly end, the second ends at once.
 //
-// Problem:    a signal handler can do next to nothing, and Shutdown takes locks: the handler wakes a thread that does it.
+// Problem:    a signal handler can do next to nothing, and Shutdown takes locks: the handler wakes a thread that does
+// it.
 //             Then the process ends by SIGINT, as its parent expects.
 // Threads:    thread-safe.
 #ifndef MANTA_API_INTERRUPT_H_

@@ -1,6 +1,7 @@
 // The frame of a value that is not plain (see internal::Serialized), as Encode writes it and InputArchive reads it.
 //
-//   u32 magic | u32 part_count | u64 head_bytes | part_count x {u64 offset, u64 bytes} | head | pad | part 0 | pad | ...
+//   u32 magic | u32 part_count | u64 head_bytes | part_count x {u64 offset, u64 bytes} | head | pad | part 0 | pad |
+//   ...
 //
 // Offsets count from the value's first byte; each part begins at a multiple of kPartAlignment.
 #ifndef MANTA_API_LAYOUT_H_

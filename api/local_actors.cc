@@ -99,7 +99,8 @@ void LocalBackend::RunActorThread(const LocalActorPtr& actor, uint64_t incarnati
 
 bool LocalBackend::Construct(const LocalActorPtr& actor, uint64_t incarnation, HostedActor* hosted) {
   const LocalCallPtr construction = actor->construction;
-  const RunSpec spec{.call = construction.get(), .args = construction->args, .actor = actor->key, .incarnation = incarnation};
+  const RunSpec spec{
+      .call = construction.get(), .args = construction->args, .actor = actor->key, .incarnation = incarnation};
 
   mutex_.Unlock();
   Ran ran = Run(spec);
@@ -109,8 +110,8 @@ bool LocalBackend::Construct(const LocalActorPtr& actor, uint64_t incarnation, H
   if (actor->incarnation != incarnation || actor->state != LocalActor::State::kStarting) return false;  // killed
   if (ran.error.code != 0) {
     const bool threw = ran.error.code == static_cast<uint16_t>(ErrorCode::kTaskError);
-    ErrorValue why = Died("the constructor of " + actor->class_name + (threw ? " threw " + ran.error.type + ": " : ": ") +
-                          ran.error.message);
+    ErrorValue why = Died("the constructor of " + actor->class_name +
+                          (threw ? " threw " + ran.error.type + ": " : ": ") + ran.error.message);
     why.where = ran.error.where;
     why.chain = ran.error.chain;
     Die(actor, why);
@@ -128,7 +129,8 @@ bool LocalBackend::Construct(const LocalActorPtr& actor, uint64_t incarnation, H
 LocalCallPtr LocalBackend::TakeCall(const LocalActorPtr& actor, uint64_t incarnation) {
   for (;;) {
     if (actor->incarnation != incarnation || actor->state != LocalActor::State::kAlive) return nullptr;
-    while (!actor->mailbox.empty() && actor->mailbox.front()->state == LocalCall::State::kDone) actor->mailbox.pop_front();
+    while (!actor->mailbox.empty() && actor->mailbox.front()->state == LocalCall::State::kDone)
+      actor->mailbox.pop_front();
     if (!actor->mailbox.empty()) {
       LocalCallPtr call = std::move(actor->mailbox.front());
       actor->mailbox.pop_front();
@@ -147,7 +149,11 @@ void LocalBackend::RunMethod(const LocalActorPtr& actor, uint64_t incarnation, c
   call->state = LocalCall::State::kRunning;
   actor->running.push_back(call);
   const uint32_t attempt = call->attempt;
-  const RunSpec spec{.call = call.get(), .args = call->args, .attempt = attempt, .hosted = &hosted, .actor = actor->key,
+  const RunSpec spec{.call = call.get(),
+                     .args = call->args,
+                     .attempt = attempt,
+                     .hosted = &hosted,
+                     .actor = actor->key,
                      .incarnation = incarnation};
 
   mutex_.Unlock();
@@ -163,8 +169,9 @@ void LocalBackend::RunMethod(const LocalActorPtr& actor, uint64_t incarnation, c
 
 // ---------------------------------------------------------------- calls
 
-std::vector<RefHandle> LocalBackend::SubmitActorCall(const RefHandle& handle, uint64_t function, std::vector<Argument> args,
-                                                     uint32_t return_count, const CallOptions& options) {
+std::vector<RefHandle> LocalBackend::SubmitActorCall(const RefHandle& handle, uint64_t function,
+                                                     std::vector<Argument> args, uint32_t return_count,
+                                                     const CallOptions& options) {
   const LocalActorPtr actor = static_cast<LocalHandle*>(handle.get())->actor;
   const LocalCallPtr call = NewCall(function, &args, return_count, options);
   call->actor = actor;
@@ -188,8 +195,9 @@ void LocalBackend::TakeCredit(const LocalActorPtr& actor, const ObjectKey& calle
     const TimePoint now = std::chrono::steady_clock::now();
     if (now >= deadline) {
       throw BackPressureError(ErrorCode::kBackPressure,
-                              std::to_string(pending()) + " calls of " + (caller == ObjectKey{} ? "the driver" : KeyToString(caller)) +
-                                  " to the actor " + KeyToString(actor->key) + " (a " + actor->class_name + ") are unfinished");
+                              std::to_string(pending()) + " calls of " +
+                                  (caller == ObjectKey{} ? "the driver" : KeyToString(caller)) + " to the actor " +
+                                  KeyToString(actor->key) + " (a " + actor->class_name + ") are unfinished");
     }
     actor->credit.WaitFor(&mutex_, deadline - now);
   }

@@ -230,7 +230,8 @@ LocalBackend::Ran LocalBackend::Run(const RunSpec& spec) {
 void LocalBackend::Cancel(const RefHandle& ref) {
   base::MutexLock lock(&mutex_);
   const LocalCallPtr call = ObjectOf(ref)->producer.lock();
-  if (call == nullptr || (call->state != LocalCall::State::kWaiting && call->state != LocalCall::State::kQueued)) return;
+  if (call == nullptr || (call->state != LocalCall::State::kWaiting && call->state != LocalCall::State::kQueued))
+    return;
   Fail(call, MakeErrorValue(ErrorCode::kCancelled, CallName(*call) + " was cancelled before it began"));
 }
 
@@ -251,7 +252,8 @@ Payload LocalBackend::Get(const RefHandle& ref, std::optional<TimePoint> deadlin
   return payload;
 }
 
-bool LocalBackend::TryGet(const RefHandle& ref, std::optional<TimePoint> deadline, Payload* payload, ErrorValue* error) {
+bool LocalBackend::TryGet(const RefHandle& ref, std::optional<TimePoint> deadline, Payload* payload,
+                          ErrorValue* error) {
   LocalObject* const object = ObjectOf(ref);
   base::MutexLock lock(&mutex_);
   Await({object}, 1, deadline);
@@ -281,7 +283,8 @@ void LocalBackend::Wait(const std::vector<const RefHandle*>& refs, size_t count,
 }
 
 void LocalBackend::Await(const std::vector<LocalObject*>& objects, size_t count, std::optional<TimePoint> deadline) {
-  const size_t ready = static_cast<size_t>(std::ranges::count_if(objects, [](LocalObject* object) { return object->ready; }));
+  const size_t ready =
+      static_cast<size_t>(std::ranges::count_if(objects, [](LocalObject* object) { return object->ready; }));
   if (ready >= count || (deadline && *deadline <= std::chrono::steady_clock::now())) return;
 
   LocalWaiter waiter;
@@ -339,7 +342,8 @@ std::string LocalBackend::WhyPending(const LocalObject& object) {
            spec_.total.ToString() + " is free";
   }
   text += " needs " + call->shape.ToString();
-  if (!spec_.total.Fits(call->shape)) return text + ", and all there is is " + spec_.total.ToString() + ": it can never run";
+  if (!spec_.total.Fits(call->shape))
+    return text + ", and all there is is " + spec_.total.ToString() + ": it can never run";
   return text + " where " + available_.ToString() + " of " + spec_.total.ToString() + " is free";
 }
 
@@ -449,14 +453,16 @@ uint64_t LocalBackend::Shutdown() {
       Fail(call, MakeErrorValue(ErrorCode::kCancelled, CallName(*call) + " had not begun at Shutdown"));
     }
     const std::vector<LocalActorPtr> actors = actors_;
-    for (const LocalActorPtr& actor : actors) Die(actor, MakeErrorValue(ErrorCode::kActorDied, "the runtime was shut down"));
+    for (const LocalActorPtr& actor : actors)
+      Die(actor, MakeErrorValue(ErrorCode::kActorDied, "the runtime was shut down"));
     task_wake_.NotifyAll();
 
     const TimePoint deadline = std::chrono::steady_clock::now() + kShutdownTimeout;
     while (thread_count_ > 0) {
       const TimePoint now = std::chrono::steady_clock::now();
       if (now >= deadline) {
-        MANTA_LOG(kWarning) << "Shutdown leaves " << thread_count_ << " threads behind, in which user code is still running";
+        MANTA_LOG(kWarning) << "Shutdown leaves " << thread_count_
+                            << " threads behind, in which user code is still running";
         break;
       }
       threads_ended_.WaitFor(&mutex_, deadline - now);

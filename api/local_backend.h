@@ -1,10 +1,12 @@
 // LocalBackend is --manta-local: the whole runtime inside the driver, for debuggers, valgrind and small programs.
 //
 // Problem:    the same program must do the same as on a cluster, single-stepped in one process.
-// How:        tasks run in a pool of threads that grows while tasks wait (at most kTaskThreads), each actor in a thread of
-//             its own (MaxConcurrency of them); resources, order, retries, restarts and errors are as on a cluster, and all
-//             values go through their serialised form.
-// Not as on a cluster: what runs cannot be killed. A killed actor's running method goes on, unheard; exit() and a crash end
+// How:        tasks run in a pool of threads that grows while tasks wait (at most kTaskThreads), each actor in a thread
+// of
+//             its own (MaxConcurrency of them); resources, order, retries, restarts and errors are as on a cluster, and
+//             all values go through their serialised form.
+// Not as on a cluster: what runs cannot be killed. A killed actor's running method goes on, unheard; exit() and a crash
+// end
 //             the program; OnWorkerStart functions run once; a write to a view is not caught.
 // Threads:    thread-safe (internal::Backend). One mutex; never held across user code.
 // Files:      local_backend.cc: calls and objects. local_tasks.cc: the pool. local_actors.cc: actors.
@@ -34,10 +36,10 @@ namespace manta::internal {
 class LocalBackend final : public Backend {
  public:
   struct Spec {
-    base::ResourceSet total;              // CPU, GPU and custom ones
+    base::ResourceSet total;  // CPU, GPU and custom ones
     uint64_t store_bytes_max = UINT64_MAX;
     std::string name_space = "local";
-    uint64_t generation = 0;              // of Init
+    uint64_t generation = 0;  // of Init
   };
   using TimePoint = std::chrono::steady_clock::time_point;
 
@@ -74,8 +76,8 @@ class LocalBackend final : public Backend {
 
  private:
   // --- calls and objects (local_backend.cc)
-  LocalCallPtr NewCall(uint64_t function, std::vector<Argument>* args, uint32_t return_count, const CallOptions& options)
-      MANTA_EXCLUDES(mutex_);
+  LocalCallPtr NewCall(uint64_t function, std::vector<Argument>* args, uint32_t return_count,
+                       const CallOptions& options) MANTA_EXCLUDES(mutex_);
   LocalObject* NewObject(uint32_t index, uint64_t number);
   void Submit(const LocalCallPtr& call) MANTA_REQUIRES(mutex_);
   void WaitForArguments(const LocalCallPtr& call) MANTA_REQUIRES(mutex_);
@@ -85,7 +87,8 @@ class LocalBackend final : public Backend {
   void Finish(const LocalCallPtr& call, std::vector<std::shared_ptr<const LocalValue>> values, const ErrorValue& error)
       MANTA_REQUIRES(mutex_);
   void Fail(const LocalCallPtr& call, const ErrorValue& error) MANTA_REQUIRES(mutex_) { Finish(call, {}, error); }
-  void Complete(LocalObject* object, std::shared_ptr<const LocalValue> value, const ErrorValue& error) MANTA_REQUIRES(mutex_);
+  void Complete(LocalObject* object, std::shared_ptr<const LocalValue> value, const ErrorValue& error)
+      MANTA_REQUIRES(mutex_);
   // Runs one attempt of `call` on this thread, without the lock; what it came to.
   struct Ran {
     std::vector<std::shared_ptr<const LocalValue>> values;
@@ -97,13 +100,14 @@ class LocalBackend final : public Backend {
     const LocalCall* call;
     std::vector<LocalArgument> args;
     uint32_t attempt = 0;
-    const HostedActor* hosted = nullptr;   // methods
-    ObjectKey actor = {};                  // methods and constructors
+    const HostedActor* hosted = nullptr;  // methods
+    ObjectKey actor = {};                 // methods and constructors
     uint64_t incarnation = 0;
   };
   Ran Run(const RunSpec& spec) MANTA_EXCLUDES(mutex_);
   // Blocks until `count` of `objects` are ready, or the deadline.
-  void Await(const std::vector<LocalObject*>& objects, size_t count, std::optional<TimePoint> deadline) MANTA_REQUIRES(mutex_);
+  void Await(const std::vector<LocalObject*>& objects, size_t count, std::optional<TimePoint> deadline)
+      MANTA_REQUIRES(mutex_);
   base::ResourceSet LendCpu() MANTA_REQUIRES(mutex_);
   std::string WhyPending(const LocalObject& object) MANTA_REQUIRES(mutex_);
   ErrorValue TimeoutOf(const std::string& what, const LocalObject& object) MANTA_REQUIRES(mutex_);
@@ -147,22 +151,22 @@ class LocalBackend final : public Backend {
 
   base::Mutex mutex_;
   bool shut_down_ MANTA_GUARDED_BY(mutex_) = false;
-  std::map<uint64_t, LocalCallPtr> calls_ MANTA_GUARDED_BY(mutex_);            // not done, by number
-  std::map<ObjectKey, uint64_t> calls_by_caller_ MANTA_GUARDED_BY(mutex_);     // the same, counted; for Drain
+  std::map<uint64_t, LocalCallPtr> calls_ MANTA_GUARDED_BY(mutex_);         // not done, by number
+  std::map<ObjectKey, uint64_t> calls_by_caller_ MANTA_GUARDED_BY(mutex_);  // the same, counted; for Drain
   base::CondVar drained_;
   base::CondVar threads_ended_;
   size_t thread_count_ MANTA_GUARDED_BY(mutex_) = 0;
-  std::deque<LocalCallPtr> ready_calls_ MANTA_GUARDED_BY(mutex_);              // got their last argument; see Finish
+  std::deque<LocalCallPtr> ready_calls_ MANTA_GUARDED_BY(mutex_);  // got their last argument; see Finish
   bool handing_on_ MANTA_GUARDED_BY(mutex_) = false;
 
   base::ResourceSet available_ MANTA_GUARDED_BY(mutex_);
-  std::map<std::string, Shape> shapes_ MANTA_GUARDED_BY(mutex_);               // tasks that wait, by ResourceSet::ToJson
+  std::map<std::string, Shape> shapes_ MANTA_GUARDED_BY(mutex_);  // tasks that wait, by ResourceSet::ToJson
   base::CondVar task_wake_;
   size_t task_threads_ MANTA_GUARDED_BY(mutex_) = 0;
   size_t task_threads_idle_ MANTA_GUARDED_BY(mutex_) = 0;
   const size_t task_threads_max_;
 
-  std::vector<LocalActorPtr> actors_ MANTA_GUARDED_BY(mutex_);                 // not dead, in order of creation
+  std::vector<LocalActorPtr> actors_ MANTA_GUARDED_BY(mutex_);  // not dead, in order of creation
   std::map<std::pair<std::string, std::string>, LocalActorPtr> named_ MANTA_GUARDED_BY(mutex_);  // (namespace, name)
 };
 

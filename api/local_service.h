@@ -23,8 +23,8 @@ class LocalService {
 
   void Post(std::function<void()> function) { PostAt(TimePoint::min(), std::move(function)); }
   void PostAt(TimePoint time, std::function<void()> function) MANTA_EXCLUDES(mutex_);
-  // Runs what is posted for now; drops the rest and what comes later. Idempotent. The object must outlive a function that
-  // calls it.
+  // Runs what is posted for now; drops the rest and what comes later. Idempotent. The object must outlive a function
+  // that calls it.
   void Stop() MANTA_EXCLUDES(mutex_);
 
  private:

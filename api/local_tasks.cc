@@ -28,8 +28,8 @@ base::ResourceSet LocalBackend::ShapeOf(const std::map<std::string, double>& cus
 void LocalBackend::QueueTask(const LocalCallPtr& call) {
   call->state = LocalCall::State::kQueued;
   if (!spec_.total.Fits(call->shape) && call->attempt == 0) {
-    MANTA_LOG(kWarning) << FunctionName(call->function) << " needs " << call->shape.ToString() << ", and all there is is "
-                        << spec_.total.ToString() << ": it will wait until it is cancelled";
+    MANTA_LOG(kWarning) << FunctionName(call->function) << " needs " << call->shape.ToString()
+                        << ", and all there is is " << spec_.total.ToString() << ": it will wait until it is cancelled";
   }
   Shape& shape = shapes_[call->shape.ToJson()];
   shape.resources = call->shape;
@@ -103,8 +103,9 @@ void LocalBackend::RunTask(const LocalCallPtr& call) {
   ReturnResources(call->shape);
   if (call->state != LocalCall::State::kRunning) return;  // its timeout ran out
   const int retries = call->options.max_retries.value_or(3);
-  const bool retry = ran.error.code == static_cast<uint16_t>(ErrorCode::kTaskError) && call->options.retry_on_exception &&
-                     (retries == -1 || attempt < static_cast<uint32_t>(retries)) && !shut_down_;
+  const bool retry = ran.error.code == static_cast<uint16_t>(ErrorCode::kTaskError) &&
+                     call->options.retry_on_exception && (retries == -1 || attempt < static_cast<uint32_t>(retries)) &&
+                     !shut_down_;
   if (retry) {
     ++call->attempt;
     QueueTask(call);

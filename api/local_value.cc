@@ -14,9 +14,10 @@ std::shared_ptr<void> LocalMemory::Allocate(size_t size_bytes, bool in_store) {
   const uint64_t counted = in_store ? size_bytes : 0;
   if (used_->fetch_add(counted) + counted > max_) {
     const uint64_t used = used_->fetch_sub(counted) - counted;
-    throw OutOfMemoryError(ErrorCode::kOutOfMemory, "the object store is full: " + std::to_string(size_bytes) + " bytes more than " +
-                                                        std::to_string(used) + " of " + std::to_string(max_) +
-                                                        " (--manta-store-memory); drop refs and views that are not needed");
+    throw OutOfMemoryError(ErrorCode::kOutOfMemory,
+                           "the object store is full: " + std::to_string(size_bytes) + " bytes more than " +
+                               std::to_string(used) + " of " + std::to_string(max_) +
+                               " (--manta-store-memory); drop refs and views that are not needed");
   }
   void* const data = ::operator new(std::max<size_t>(size_bytes, 1), kAlignment, std::nothrow);
   if (data == nullptr) {

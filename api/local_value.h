@@ -1,6 +1,7 @@
 // LocalMemory and LocalValue: where --manta-local keeps the bytes of values.
 //
-// Problem:    a program must behave in --manta-local as on a cluster: values go through their serialised form, and a store
+// Problem:    a program must behave in --manta-local as on a cluster: values go through their serialised form, and a
+// store
 //             that is full says so.
 // Threads:    LocalMemory is thread-safe; a LocalValue is immutable.
 #ifndef MANTA_API_LOCAL_VALUE_H_
@@ -31,7 +32,8 @@ class LocalMemory {
   // Values of more than kInlineBytesMax count as the store's.
   static constexpr size_t kInlineBytesMax = 64 << 10;
 
-  explicit LocalMemory(uint64_t store_bytes_max) : used_(std::make_shared<std::atomic<uint64_t>>(0)), max_(store_bytes_max) {}
+  explicit LocalMemory(uint64_t store_bytes_max)
+      : used_(std::make_shared<std::atomic<uint64_t>>(0)), max_(store_bytes_max) {}
 
   // 64-byte aligned. Throws OutOfMemoryError.
   std::shared_ptr<void> Allocate(size_t size_bytes, bool in_store);

@@ -21,7 +21,8 @@ std::map<std::string, double> CheckedResources(std::map<std::string, double> amo
     if (name.empty() || name.size() > base::ResourceSet::kNameBytesMax) {
       throw InvalidArgumentError("Resources: the name '" + name + "' is empty or longer than 128 bytes");
     }
-    if (name == "CPU" || name == "GPU") throw InvalidArgumentError("Resources: for " + name + " there is " + (name == "CPU" ? "NumCpus" : "NumGpus"));
+    if (name == "CPU" || name == "GPU")
+      throw InvalidArgumentError("Resources: for " + name + " there is " + (name == "CPU" ? "NumCpus" : "NumGpus"));
     CheckFixed("Resources: " + name, amount);
   }
   return amounts;
@@ -33,7 +34,8 @@ double CheckedAmount(const char* option, double amount) {
 }
 
 int CheckedCount(const char* option, int count) {
-  if (count < -1) throw InvalidArgumentError(std::string(option) + "(" + std::to_string(count) + "): -1 (for ever), 0 or more");
+  if (count < -1)
+    throw InvalidArgumentError(std::string(option) + "(" + std::to_string(count) + "): -1 (for ever), 0 or more");
   return count;
 }
 
@@ -44,12 +46,14 @@ std::chrono::nanoseconds CheckedTimeout(std::chrono::nanoseconds timeout) {
 
 std::string CheckedName(const char* option, std::string name) {
   constexpr size_t kNameBytesMax = 256;
-  if (name.empty() || name.size() > kNameBytesMax) throw InvalidArgumentError(std::string(option) + ": empty, or longer than 256 bytes");
+  if (name.empty() || name.size() > kNameBytesMax)
+    throw InvalidArgumentError(std::string(option) + ": empty, or longer than 256 bytes");
   return name;
 }
 
 uint32_t CheckedConcurrency(uint32_t threads) {
-  if (threads < 1 || threads > 1000) throw InvalidArgumentError("MaxConcurrency(" + std::to_string(threads) + "): 1 to 1000");
+  if (threads < 1 || threads > 1000)
+    throw InvalidArgumentError("MaxConcurrency(" + std::to_string(threads) + "): 1 to 1000");
   return threads;
 }
 

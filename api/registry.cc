@@ -137,7 +137,8 @@ std::string FunctionName(uint64_t function) {
 
 std::string Demangle(const char* mangled_name) {
   int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)> name(abi::__cxa_demangle(mangled_name, nullptr, nullptr, &status), &std::free);
+  const std::unique_ptr<char, decltype(&std::free)> name(abi::__cxa_demangle(mangled_name, nullptr, nullptr, &status),
+                                                         &std::free);
   return status == 0 && name != nullptr ? name.get() : mangled_name;
 }
 

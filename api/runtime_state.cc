@@ -45,7 +45,8 @@ void AfterForkInChild() {
 
 void CheckNoBackend() {
   RuntimeState& state = State();
-  if (state.stage == Stage::kForked) throw ShutdownError(ErrorCode::kShutdown, "Init in a forked child: exec a program of its own instead");
+  if (state.stage == Stage::kForked)
+    throw ShutdownError(ErrorCode::kShutdown, "Init in a forked child: exec a program of its own instead");
   if (state.current != nullptr) throw InvalidArgumentError("Init was called twice; Shutdown ends the first runtime");
 }
 
@@ -78,22 +79,28 @@ Backend* CurrentOrNull() { return State().current.load(std::memory_order_acquire
 
 Backend& Current() {
   Backend* const backend = CurrentOrNull();
-  if (backend != nullptr) [[likely]] return *backend;
+  if (backend != nullptr) [[likely]]
+    return *backend;
   ParkIfInterrupted();
   switch (State().stage.load()) {
     case Stage::kForked:
-      throw ShutdownError(ErrorCode::kShutdown, "Manta was used in a child that user code forked; only the process that called Init can use it");
+      throw ShutdownError(
+          ErrorCode::kShutdown,
+          "Manta was used in a child that user code forked; only the process that called Init can use it");
     case Stage::kEnded:
       throw ShutdownError(ErrorCode::kShutdown, "Manta was used after Shutdown");
     default:
-      throw ShutdownError(ErrorCode::kShutdown, "Manta was used before Init: call manta::Init(argc, argv) at the top of main, and keep what it returns");
+      throw ShutdownError(
+          ErrorCode::kShutdown,
+          "Manta was used before Init: call manta::Init(argc, argv) at the top of main, and keep what it returns");
   }
 }
 
 Backend& BackendOf(const RefHandle& ref) {
   Backend& current = Current();
   if (!ref) throw InvalidArgumentError("an empty ref or handle (default-constructed, or moved from) was used");
-  if (ref.get()->backend != &current) throw InvalidArgumentError("a ref of an earlier Init was used; its object ended with that runtime");
+  if (ref.get()->backend != &current)
+    throw InvalidArgumentError("a ref of an earlier Init was used; its object ended with that runtime");
   return current;
 }
 

@@ -10,14 +10,16 @@ namespace manta {
 
 Shape::Shape(std::span<const int64_t> dims) {
   if (dims.size() > kRankMax) {
-    throw InvalidArgumentError("a shape of " + std::to_string(dims.size()) + " dimensions; at most " + std::to_string(kRankMax));
+    throw InvalidArgumentError("a shape of " + std::to_string(dims.size()) + " dimensions; at most " +
+                               std::to_string(kRankMax));
   }
   int64_t elements = 1;
   for (const int64_t dim : dims) {
     if (dim < 0) throw InvalidArgumentError("a shape with a negative extent, " + std::to_string(dim));
     // Zero extents count as 1 here, so that no product of the others can overflow either.
     const int64_t factor = dim == 0 ? 1 : dim;
-    if (elements > std::numeric_limits<int64_t>::max() / 8 / factor) throw InvalidArgumentError("a shape of more than 2^60 elements");
+    if (elements > std::numeric_limits<int64_t>::max() / 8 / factor)
+      throw InvalidArgumentError("a shape of more than 2^60 elements");
     elements *= factor;
     dims_[rank_++] = dim;
   }

@@ -25,13 +25,13 @@ struct TensorStorage {
 
   base::Mutex mutex;
   Kind kind MANTA_GUARDED_BY(mutex) = Kind::kOwn;
-  RefHandle object MANTA_GUARDED_BY(mutex);          // kView of the store: the object, which begins at object_begin
+  RefHandle object MANTA_GUARDED_BY(mutex);  // kView of the store: the object, which begins at object_begin
   const char* object_begin = nullptr;
   std::optional<WritableObject> writable MANTA_GUARDED_BY(mutex);
-  Backend* backend = nullptr;                        // of `writable`
-  DType created_dtype = DType::kFloat32;             // what the sealed object is read as
+  Backend* backend = nullptr;             // of `writable`
+  DType created_dtype = DType::kFloat32;  // what the sealed object is read as
   Shape created_shape;
-  std::shared_ptr<const void> keep;                  // of the memory, whichever it is
+  std::shared_ptr<const void> keep;  // of the memory, whichever it is
 
   bool is_writable() MANTA_EXCLUDES(mutex) {
     base::MutexLock lock(&mutex);
@@ -41,8 +41,8 @@ struct TensorStorage {
     base::MutexLock lock(&mutex);
     return kind == Kind::kWritable || object;
   }
-  // The store object, sealed first if it is not; empty if there is none (memory of an earlier Init's store is as good as
-  // memory of one's own).
+  // The store object, sealed first if it is not; empty if there is none (memory of an earlier Init's store is as good
+  // as memory of one's own).
   RefHandle SealedObject() MANTA_EXCLUDES(mutex) {
     Backend& current = Current();
     base::MutexLock lock(&mutex);
@@ -81,7 +81,8 @@ Shape LoadedShape(std::span<const int64_t> dims) {
 
 std::shared_ptr<void> AllocateOwn(size_t size_bytes) {
   constexpr std::align_val_t kAlignment{internal::kPartAlignment};
-  return {::operator new(std::max<size_t>(size_bytes, 1), kAlignment), [](void* data) { ::operator delete(data, kAlignment); }};
+  return {::operator new(std::max<size_t>(size_bytes, 1), kAlignment),
+          [](void* data) { ::operator delete(data, kAlignment); }};
 }
 
 std::shared_ptr<TensorStorage> StorageOf(std::shared_ptr<const void> keep) {
@@ -95,7 +96,8 @@ struct Elements {
   std::shared_ptr<TensorStorage> storage;
   char* data;
 };
-Elements ViewOf(const internal::Payload& payload, const internal::RefHandle& object, std::string_view bytes, DType dtype) {
+Elements ViewOf(const internal::Payload& payload, const internal::RefHandle& object, std::string_view bytes,
+                DType dtype) {
   Elements elements;
   if (payload.keep == nullptr || reinterpret_cast<uintptr_t>(bytes.data()) % ItemBytes(dtype) != 0) {
     std::shared_ptr<void> own = AllocateOwn(bytes.size());
@@ -119,8 +121,7 @@ Elements ViewOf(const internal::Payload& payload, const internal::RefHandle& obj
 
 Tensor::Tensor() = default;
 
-Tensor::Tensor(DType dtype, Shape shape)
-    : size_(static_cast<size_t>(shape.elements())), dtype_(dtype), shape_(shape) {
+Tensor::Tensor(DType dtype, Shape shape) : size_(static_cast<size_t>(shape.elements())), dtype_(dtype), shape_(shape) {
   std::shared_ptr<void> own = AllocateOwn(size_bytes());
   std::memset(own.get(), 0, size_bytes());
   data_ = static_cast<char*>(own.get());
@@ -128,14 +129,22 @@ Tensor::Tensor(DType dtype, Shape shape)
 }
 
 Tensor::Tensor(std::shared_ptr<void> owner, void* data, size_t size, DType dtype, Shape shape)
-    : storage_(StorageOf(std::move(owner))), data_(static_cast<char*>(data)), size_(size), dtype_(dtype), shape_(shape) {
+    : storage_(StorageOf(std::move(owner))),
+      data_(static_cast<char*>(data)),
+      size_(size),
+      dtype_(dtype),
+      shape_(shape) {
   if (static_cast<size_t>(shape.elements()) != size) {
     throw InvalidArgumentError(std::to_string(size) + " elements do not make a tensor of shape " + shape.ToString());
   }
 }
 
 Tensor::Tensor(std::shared_ptr<TensorStorage> storage, char* data, DType dtype, Shape shape)
-    : storage_(std::move(storage)), data_(data), size_(static_cast<size_t>(shape.elements())), dtype_(dtype), shape_(shape) {}
+    : storage_(std::move(storage)),
+      data_(data),
+      size_(static_cast<size_t>(shape.elements())),
+      dtype_(dtype),
+      shape_(shape) {}
 
 Tensor Tensor::CopyOf(const void* data, size_t size, DType dtype, Shape shape) {
   std::shared_ptr<void> own = AllocateOwn(size * ItemBytes(dtype));
@@ -191,7 +200,8 @@ void* Tensor::raw_mutable_data() {
 
 Tensor Tensor::Reshape(Shape shape) const {
   if (static_cast<size_t>(shape.elements()) != size_) {
-    throw InvalidArgumentError("a tensor of shape " + shape_.ToString() + " cannot become one of shape " + shape.ToString());
+    throw InvalidArgumentError("a tensor of shape " + shape_.ToString() + " cannot become one of shape " +
+                               shape.ToString());
   }
   Tensor result = *this;
   result.shape_ = shape;
@@ -200,8 +210,8 @@ Tensor Tensor::Reshape(Shape shape) const {
 
 Tensor Tensor::Slice(int64_t begin, int64_t end) const {
   if (shape_.rank() == 0 || begin < 0 || begin > end || end > shape_[0]) {
-    throw InvalidArgumentError("rows [" + std::to_string(begin) + ", " + std::to_string(end) + ") of a tensor of shape " +
-                               shape_.ToString());
+    throw InvalidArgumentError("rows [" + std::to_string(begin) + ", " + std::to_string(end) +
+                               ") of a tensor of shape " + shape_.ToString());
   }
   std::array<int64_t, Shape::kRankMax> dims{};
   std::ranges::copy(shape_.dims(), dims.begin());
@@ -214,7 +224,8 @@ Tensor Tensor::Slice(int64_t begin, int64_t end) const {
 Tensor Tensor::Clone() const { return CopyOf(data_, size_, dtype_, shape_); }
 
 void Tensor::FailType(DType wanted) const {
-  throw InvalidArgumentError(std::string("a tensor of ") + DTypeName(dtype_) + " was used as one of " + DTypeName(wanted));
+  throw InvalidArgumentError(std::string("a tensor of ") + DTypeName(dtype_) + " was used as one of " +
+                             DTypeName(wanted));
 }
 
 // ---------------------------------------------------------------- travelling
@@ -256,7 +267,8 @@ void Tensor::load(InputArchive& archive) {
   TensorHeader header{};
   archive.loadBinary(&header, sizeof header);
   if (header.dtype >= kDTypeCount || header.rank > Shape::kRankMax || header.zero != 0) {
-    throw SerializationError("a tensor with dtype " + std::to_string(header.dtype) + " and rank " + std::to_string(header.rank));
+    throw SerializationError("a tensor with dtype " + std::to_string(header.dtype) + " and rank " +
+                             std::to_string(header.rank));
   }
   std::array<int64_t, Shape::kRankMax> dims{};
   archive.loadBinary(dims.data(), static_cast<std::streamsize>(header.rank * sizeof(int64_t)));
@@ -270,7 +282,8 @@ void Tensor::load(InputArchive& archive) {
   } else if (header.placement == static_cast<uint8_t>(Placement::kPart)) {
     const std::string_view elements = archive.LoadPart();
     if (elements.size() != bytes) {
-      throw SerializationError("a tensor of shape " + shape.ToString() + " in a part of " + std::to_string(elements.size()) + " bytes");
+      throw SerializationError("a tensor of shape " + shape.ToString() + " in a part of " +
+                               std::to_string(elements.size()) + " bytes");
     }
     Elements view = ViewOf(archive.payload(), archive.payload().object, elements, dtype);
     *this = Tensor(std::move(view.storage), view.data, dtype, shape);
@@ -281,8 +294,8 @@ void Tensor::load(InputArchive& archive) {
     if (!object) throw SerializationError("a tensor that lies in no object");
     const internal::Payload payload = internal::BackendOf(object).View(object);
     if (offset > payload.size_bytes || bytes > payload.size_bytes - offset) {
-      throw SerializationError("a tensor of shape " + shape.ToString() + " at " + std::to_string(offset) + " of an object of " +
-                               std::to_string(payload.size_bytes) + " bytes");
+      throw SerializationError("a tensor of shape " + shape.ToString() + " at " + std::to_string(offset) +
+                               " of an object of " + std::to_string(payload.size_bytes) + " bytes");
     }
     Elements view = ViewOf(payload, object, {payload.data + offset, static_cast<size_t>(bytes)}, dtype);
     *this = Tensor(std::move(view.storage), view.data, dtype, shape);

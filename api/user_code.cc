@@ -47,7 +47,8 @@ ErrorValue WrongClass(const CallFrame& frame, const FunctionEntry& entry, const 
   ErrorValue error;
   error.code = Number(rpc::ErrorCode::kFunctionNotFound);
   error.message = NameOf(frame) + " is a method of " + Demangle(entry.class_name) + ", but the actor is a " +
-                  (actor.class_name == nullptr ? "?" : Demangle(actor.class_name)) + ": GetActor was given another class";
+                  (actor.class_name == nullptr ? "?" : Demangle(actor.class_name)) +
+                  ": GetActor was given another class";
   error.where = frame.process;
   return error;
 }
@@ -84,8 +85,10 @@ ErrorValue OfException(std::string message, Invocation::Phase phase, const CallF
   value.type = CaughtType();
   value.message = std::move(message);
   value.code = Number(phase == Invocation::Phase::kCall ? rpc::ErrorCode::kTaskError : rpc::ErrorCode::kSerialization);
-  if (phase == Invocation::Phase::kArguments) value.message = "an argument of " + NameOf(frame) + " threw: " + value.message;
-  if (phase == Invocation::Phase::kResult) value.message = "the result of " + NameOf(frame) + " threw: " + value.message;
+  if (phase == Invocation::Phase::kArguments)
+    value.message = "an argument of " + NameOf(frame) + " threw: " + value.message;
+  if (phase == Invocation::Phase::kResult)
+    value.message = "the result of " + NameOf(frame) + " threw: " + value.message;
   return value;
 }
 
@@ -102,7 +105,8 @@ ErrorValue Invoke(const FunctionEntry& entry, Invocation* invocation, const Call
   } catch (...) {
     error = OfException("unknown exception", invocation->phase, frame);
   }
-  if (error.where.empty()) error.where = NameOf(frame) + (frame.process.empty() ? "" : " in " + std::string(frame.process));
+  if (error.where.empty())
+    error.where = NameOf(frame) + (frame.process.empty() ? "" : " in " + std::string(frame.process));
   error.chain.insert(error.chain.begin(), NameOf(frame));
   return error;
 }
@@ -124,7 +128,8 @@ UserCodeResult RunUserCode(CallFrame* frame, std::vector<Payload> args, const Ho
   }
   Invocation invocation;
   if (actor != nullptr) {
-    if (entry->class_name == nullptr || actor->class_name == nullptr || std::strcmp(entry->class_name, actor->class_name) != 0) {
+    if (entry->class_name == nullptr || actor->class_name == nullptr ||
+        std::strcmp(entry->class_name, actor->class_name) != 0) {
       result.error = WrongClass(*frame, *entry, *actor);
       return result;
     }

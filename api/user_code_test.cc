@@ -153,7 +153,9 @@ TEST(Error, HasTheClassThatItsCodeSays) {
       EXPECT_EQ(static_cast<uint16_t>(error.code()), code);
       EXPECT_STREQ(error.what(), "m");
       EXPECT_NE(typeid(error), typeid(Error));
-      EXPECT_EQ(typeid(error), typeid(*MakeError(value)));
+      const std::shared_ptr<const Error> made = MakeError(value);
+      const Error& same = *made;
+      EXPECT_EQ(typeid(error), typeid(same));
     }
   }
 }

@@ -55,7 +55,8 @@ int main(int argc, char** argv) {
 
   std::multimap<int, std::string, std::greater<>> by_count;
   for (auto& reducer : reducers) {
-    for (const auto& [word, count] : manta::Get(reducer.Call<&Reducer::Total>().Remote())) by_count.emplace(count, word);
+    for (const auto& [word, count] : manta::Get(reducer.Call<&Reducer::Total>().Remote()))
+      by_count.emplace(count, word);
   }
   int lines = 0;
   for (const auto& [count, word] : by_count) {

@@ -161,8 +161,8 @@ absl::StatusOr<PeerAttention> PeerAttention::Open(AttentionFds fds) {
   MANTA_RETURN_IF_ERROR(CheckSleepBell(fds.sleep_bell.get()));
   MANTA_RETURN_IF_ERROR(CheckIoBell(fds.io_bell.get()));
   PeerAttention peer;
-  MANTA_ASSIGN_OR_RETURN(peer.mapping_, base::Mapping::Map(fds.page.get(), kAttentionBytes,
-                                                           base::Mapping::Access::kReadWrite));
+  MANTA_ASSIGN_OR_RETURN(peer.mapping_,
+                         base::Mapping::Map(fds.page.get(), kAttentionBytes, base::Mapping::Access::kReadWrite));
   peer.sleep_bell_ = std::move(fds.sleep_bell);
   peer.io_bell_ = std::move(fds.io_bell);
   return peer;

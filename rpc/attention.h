@@ -1,7 +1,8 @@
 // Attention is what a process says about itself to those who write into its rings: is somebody looking, or which bell
 // is to be rung? PeerAttention is the same seen from a peer.
 //
-// Problem:    a call must cost no system call while its receiver looks anyway, must wake it when it sleeps, and must never
+// Problem:    a call must cost no system call while its receiver looks anyway, must wake it when it sleeps, and must
+// never
 //             be left lying. One word per process, not one per ring: publishing costs the same for 1 ring and 4,000.
 //
 //   kAttended    somebody polls the rings                          nobody rings

@@ -120,8 +120,7 @@ TEST_F(AttentionTest, PeerIsRefusedWithAPageThatIsUnsealedShortOrNoMemfd) {
   const int unsealed = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   ASSERT_EQ(ftruncate(unsealed, kAttentionBytes), 0);
   EXPECT_EQ(open(unsealed), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(open(base::CreateSealedMemfd("short", kAttentionBytes - 8)->release()),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(open(base::CreateSealedMemfd("short", kAttentionBytes - 8)->release()), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(open(eventfd(0, EFD_CLOEXEC)), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(open(-1), absl::StatusCode::kInvalidArgument);
 }

@@ -82,8 +82,6 @@ void Read(schema::ActorStarted::Reader r, Decoder* in, ActorStarted* m) {
   ReadNumbers(r.getKept(), in, &m->kept);
 }
 
-namespace {
-
 void Write(const ActorEnded& m, schema::ActorEnded::Builder b, Encoder*) {
   WriteActor(m.actor, b.initActor());
   b.setIncarnation(m.incarnation);
@@ -97,6 +95,8 @@ void Read(schema::ActorEnded::Reader r, Decoder* in, ActorEnded* m) {
   m->intended = r.getIntended();
   ReadError(r.getError(), in, &m->error);
 }
+
+namespace {
 
 void Write(const ActorWatch& m, schema::ActorWatch::Builder b, Encoder*) {
   WriteActor(m.actor, b.initActor());

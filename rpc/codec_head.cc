@@ -5,6 +5,7 @@ namespace manta::rpc {
 namespace {
 constexpr size_t kNodeInfoWireBytes = 6 * sizeof(capnp::word);
 constexpr size_t kActorStartedWireBytes = 6 * sizeof(capnp::word);
+constexpr size_t kActorEndedWireBytes = 5 * sizeof(capnp::word);
 
 void WriteInfo(const NodeInfo& m, schema::NodeInfo::Builder b) {
   b.setNode(m.node);
@@ -28,6 +29,8 @@ void Write(const NodeRegister& m, schema::NodeRegister::Builder b, Encoder* out)
   WriteInfo(m.info, b.initInfo());
   auto actors = b.initActors(static_cast<kj::uint>(m.actors.size()));
   for (kj::uint i = 0; i < actors.size(); ++i) rpc::Write(m.actors[i], actors[i], out);
+  auto ended = b.initEnded(static_cast<kj::uint>(m.ended.size()));
+  for (kj::uint i = 0; i < ended.size(); ++i) rpc::Write(m.ended[i], ended[i], out);
 }
 
 void Read(schema::NodeRegister::Reader r, Decoder* in, NodeRegister* m) {
@@ -37,6 +40,11 @@ void Read(schema::NodeRegister::Reader r, Decoder* in, NodeRegister* m) {
   if (!in->List(actors.size(), kActorStartedWireBytes)) return;
   m->actors.resize(actors.size());
   for (kj::uint i = 0; i < actors.size(); ++i) rpc::Read(actors[i], in, &m->actors[i]);
+  const auto ended = r.getEnded();
+  m->ended.clear();
+  if (!in->List(ended.size(), kActorEndedWireBytes)) return;
+  m->ended.resize(ended.size());
+  for (kj::uint i = 0; i < ended.size(); ++i) rpc::Read(ended[i], in, &m->ended[i]);
 }
 
 void Write(const NodeAccepted& m, schema::NodeAccepted::Builder b, Encoder*) {

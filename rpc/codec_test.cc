@@ -227,6 +227,19 @@ TEST(Codec, EncodesMoreThanOneSegment) {
   EXPECT_TRUE(*DecodeCopy(out.type(), out.body(), out.capnp_bytes()) == Message(NodeFenced{8}));
 }
 
+TEST(Codec, TakesSixteenSegmentsAndNotSeventeen) {
+  for (const size_t segments : {size_t{1}, kSegmentsMax, kSegmentsMax + 1}) {
+    // The table: the number of segments less one, then the size of each; the root, which is null, is the first's word.
+    std::vector<uint32_t> table((segments / 2 + 1) * 2);
+    table[0] = static_cast<uint32_t>(segments - 1);
+    table[1] = 1;
+    std::string body(reinterpret_cast<const char*>(table.data()), table.size() * sizeof(uint32_t));
+    body.append(8, '\0');
+    const absl::Status status = DecodeCopy(kCallReplyType, body, body.size()).status();
+    EXPECT_EQ(status.ok(), segments <= kSegmentsMax) << status;
+  }
+}
+
 TEST(Codec, AGatheredPartOutlivesTheBuffersNextMessage) {
   FrameBuffer out;
   const std::string data(100'000, 'd');

@@ -13,7 +13,7 @@ namespace manta::rpc {
 namespace {
 
 struct Header {
-  uint32_t magic = 0x61746e6d;   // "mnta"
+  uint32_t magic = 0x61746e6d;  // "mnta"
   uint16_t version = 1;
   uint16_t type = 0;
   uint32_t capnp_bytes = 0;
@@ -55,8 +55,7 @@ absl::StatusOr<MessageWithDescriptors> DescriptorSocket::Receive() {
       header.body_bytes != received->size - sizeof(header)) {
     return absl::InvalidArgumentError("not a message of this version of Manta");
   }
-  absl::StatusOr<Message> message =
-      Decode(header.type, data + sizeof(header), header.body_bytes, header.capnp_bytes);
+  absl::StatusOr<Message> message = Decode(header.type, data + sizeof(header), header.body_bytes, header.capnp_bytes);
   if (!message.ok()) return message.status();
   return MessageWithDescriptors{*std::move(message), std::move(received->fds)};
 }

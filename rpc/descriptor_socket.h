@@ -7,7 +7,8 @@
 // Trust:      both ends come from one socketpair that never left the two processes (and the zygote between them);
 //             bytes are checked all the same.
 // Threads:    Send and Receive may be used by different threads at once, each by one at a time.
-// Errors:     kUnavailable: nothing to read now; kCancelled: the peer closed; kInvalidArgument: not a message of ours, or of another
+// Errors:     kUnavailable: nothing to read now; kCancelled: the peer closed; kInvalidArgument: not a message of ours,
+// or of another
 //             version; kDeadlineExceeded.
 #ifndef MANTA_RPC_DESCRIPTOR_SOCKET_H_
 #define MANTA_RPC_DESCRIPTOR_SOCKET_H_
@@ -48,7 +49,7 @@ class DescriptorSocket {
  private:
   base::UniqueFd socket_;
   FrameBuffer out_;
-  std::vector<uint64_t> in_;   // 8-byte aligned
+  std::vector<uint64_t> in_;  // 8-byte aligned
 };
 
 }  // namespace manta::rpc

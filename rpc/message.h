@@ -34,7 +34,7 @@ struct StoreLocation {
 
 enum class ErrorCode : uint16_t {
   kNone = 0,
-  kTaskError,         // the user's code threw; type, message, where are its own
+  kTaskError,  // the user's code threw; type, message, where are its own
   kWorkerDied,
   kActorDied,
   kObjectLost,
@@ -56,9 +56,9 @@ enum class ErrorCode : uint16_t {
 // How a call ended when it did not end well; becomes a typed manta::Error at the public surface.
 struct ErrorInfo {
   ErrorCode code = ErrorCode::kNone;
-  std::string type;     // the user's exception type, demangled
-  std::string message;  // what happened and what to do
-  std::string where;    // process, function
+  std::string type;                // the user's exception type, demangled
+  std::string message;             // what happened and what to do
+  std::string where;               // process, function
   std::vector<std::string> chain;  // the calls from the outermost to this one
   bool may_have_run = false;
   explicit operator bool() const { return code != ErrorCode::kNone; }
@@ -78,9 +78,9 @@ struct NestedRef {
 struct Value {
   enum class Kind : uint8_t { kInline, kStored, kRef };
   Kind kind = Kind::kInline;
-  Bytes bytes;                 // kInline
-  ObjectId object;             // kStored, kRef (kRef: only inside a process, until the ref is ready)
-  StoreLocation location;      // kStored
+  Bytes bytes;                  // kInline
+  ObjectId object;              // kStored, kRef (kRef: only inside a process, until the ref is ready)
+  StoreLocation location;       // kStored
   std::vector<NestedRef> refs;  // kInline, kStored
   bool operator==(const Value&) const = default;
 };
@@ -95,16 +95,16 @@ struct CallRequest {
   uint32_t attempt = 0;
   JobId job = 0;
   std::string name_space;
-  uint64_t function = 0;      // hash of the registered name
-  LeaseId lease;              // tasks
-  ActorId actor;              // actor calls
+  uint64_t function = 0;  // hash of the registered name
+  LeaseId lease;          // tasks
+  ActorId actor;          // actor calls
   uint64_t actor_incarnation = 0;
-  uint64_t sequence = 0;      // actor calls: position in the stream (caller, actor incarnation), from 1
+  uint64_t sequence = 0;  // actor calls: position in the stream (caller, actor incarnation), from 1
   std::vector<Value> args;
   uint32_t return_count = 1;
-  uint64_t deadline_ns = 0;   // remaining time when sent; 0: none
-  CallId parent;              // the call that made this one
-  uint32_t depth = 0;         // of the chain of parents
+  uint64_t deadline_ns = 0;  // remaining time when sent; 0: none
+  CallId parent;             // the call that made this one
+  uint32_t depth = 0;        // of the chain of parents
   uint64_t trace = 0;
   uint32_t concurrency_group = 0;
   uint64_t cancel_token = 0;
@@ -117,10 +117,10 @@ struct CallReply {
   CallId call;
   uint32_t attempt = 0;
   Outcome outcome = Outcome::kOk;
-  std::vector<Value> returns;          // kOk
-  ErrorInfo error;                     // kError
-  std::vector<uint32_t> kept;          // indices of the request's refs that the callee registered (docs/objects.md)
-  uint64_t run_ns = 0;                 // time in user code, for the pipelining rule
+  std::vector<Value> returns;  // kOk
+  ErrorInfo error;             // kError
+  std::vector<uint32_t> kept;  // indices of the request's refs that the callee registered (docs/objects.md)
+  uint64_t run_ns = 0;         // time in user code, for the pipelining rule
   bool operator==(const CallReply&) const = default;
 };
 
@@ -137,11 +137,11 @@ struct CallCancel {
 // caller -> own node [-> other node]. Asks for a worker of the job with `shape`.
 struct LeaseRequest {
   ProcessId caller;
-  uint64_t request = 0;   // caller-minted, rising
+  uint64_t request = 0;  // caller-minted, rising
   JobId job = 0;
   ResourceSet shape;
-  uint32_t depth = 0;     // deeper is granted first
-  bool forwarded = false; // came from another node: grant or queue here, do not forward again
+  uint32_t depth = 0;      // deeper is granted first
+  bool forwarded = false;  // came from another node: grant or queue here, do not forward again
   bool operator==(const LeaseRequest&) const = default;
 };
 struct LeaseCancel {
@@ -155,8 +155,8 @@ struct LeaseGrant {
   uint64_t request = 0;
   LeaseId lease;
   ProcessId worker;
-  std::string address;   // where the worker listens
-  ErrorInfo error;       // set: refused, and the rest is empty
+  std::string address;  // where the worker listens
+  ErrorInfo error;      // set: refused, and the rest is empty
   bool operator==(const LeaseGrant&) const = default;
 };
 // caller -> node of the lease. The worker is free again (or dead, as far as the caller knows).
@@ -188,15 +188,15 @@ struct LeasePending {
 struct ActorSpec {
   ActorId actor;
   JobId job = 0;
-  std::string name;             // empty: anonymous
+  std::string name;  // empty: anonymous
   std::string name_space;
   bool get_if_exists = false;
-  std::string class_name;       // demangled, for people
-  uint64_t constructor = 0;     // hash of the registered constructor
+  std::string class_name;    // demangled, for people
+  uint64_t constructor = 0;  // hash of the registered constructor
   std::vector<Value> args;
-  ResourceSet placement;        // to be placed
-  ResourceSet lifetime;         // while it lives
-  int32_t max_restarts = 0;     // -1: for ever
+  ResourceSet placement;     // to be placed
+  ResourceSet lifetime;      // while it lives
+  int32_t max_restarts = 0;  // -1: for ever
   uint32_t max_concurrency = 1;
   CallId parent;
   bool operator==(const ActorSpec&) const = default;
@@ -230,7 +230,7 @@ struct ActorStarted {
   ProcessId worker;
   std::string address;
   ErrorInfo error;
-  std::vector<uint32_t> kept;   // refs of the constructor's arguments that the actor registered
+  std::vector<uint32_t> kept;  // refs of the constructor's arguments that the actor registered
   bool operator==(const ActorStarted&) const = default;
 };
 // worker or node -> directory. This incarnation ended. `intended`: ExitActor or Kill, no restart.
@@ -256,8 +256,8 @@ struct ActorUpdate {
   uint64_t incarnation = 0;
   ProcessId worker;
   std::string address;
-  ErrorInfo error;              // kDead: why
-  std::vector<uint32_t> kept;   // to the creator: as in ActorStarted
+  ErrorInfo error;             // kDead: why
+  std::vector<uint32_t> kept;  // to the creator: as in ActorStarted
   bool will_restart = false;
   bool operator==(const ActorUpdate&) const = default;
 };
@@ -267,7 +267,7 @@ struct ActorKill {
   ActorId actor;
   bool no_restart = true;
   bool graceful = false;
-  uint64_t incarnation = 0;     // directory -> node: this one and older ones; 0: whichever lives
+  uint64_t incarnation = 0;  // directory -> node: this one and older ones; 0: whichever lives
   bool operator==(const ActorKill&) const = default;
 };
 // process -> own node -> head; the answer comes back the same way.
@@ -281,7 +281,7 @@ struct ActorLookup {
 struct ActorFound {
   ProcessId asker;
   uint64_t request = 0;
-  ActorId actor;                // none: no such name
+  ActorId actor;  // none: no such name
   uint32_t max_concurrency = 1;
   bool operator==(const ActorFound&) const = default;
 };
@@ -301,8 +301,8 @@ struct ObjectSeal {
 // pending one resolves. The owner becomes a holder.
 struct ObjectPublish {
   ObjectId object;
-  bool pending = false;         // else `value` or `error`
-  Value value;                  // kInline, or kStored (then a Seal has been sent)
+  bool pending = false;  // else `value` or `error`
+  Value value;           // kInline, or kStored (then a Seal has been sent)
   ErrorInfo error;
   bool operator==(const ObjectPublish&) const = default;
 };
@@ -310,8 +310,8 @@ struct ObjectPublish {
 struct RefTicket {
   TicketId ticket;
   ObjectId object;
-  ProcessId holder;             // who sends the message
-  ProcessId receiver;           // replies: the caller; requests: none (they may be re-routed)
+  ProcessId holder;    // who sends the message
+  ProcessId receiver;  // replies: the caller; requests: none (they may be re-routed)
   bool operator==(const RefTicket&) const = default;
 };
 // caller -> own node -> home: call `call`'s attempt has ended. The ticket of each ref ends now, or, if
@@ -319,7 +319,7 @@ struct RefTicket {
 struct RefOutcome {
   TicketId ticket;
   ObjectId object;
-  ProcessId kept_by;            // none: not kept
+  ProcessId kept_by;  // none: not kept
   bool operator==(const RefOutcome&) const = default;
 };
 // borrower -> own node -> home. Ends `ticket`. `borrow` rises with each new borrow of this object by
@@ -328,7 +328,7 @@ struct RefRegister {
   ObjectId object;
   ProcessId holder;
   uint64_t borrow = 0;
-  TicketId ticket;              // call.number 0: none
+  TicketId ticket;  // call.number 0: none
   bool operator==(const RefRegister&) const = default;
 };
 struct RefRelease {
@@ -395,14 +395,14 @@ struct SegmentGrant {
   uint64_t request = 0;
   uint64_t segment = 0;
   uint64_t offset = 0;
-  uint64_t size_bytes = 0;     // 0: refused, `error` says why
+  uint64_t size_bytes = 0;  // 0: refused, `error` says why
   ErrorInfo error;
   bool operator==(const SegmentGrant&) const = default;
 };
 struct SegmentReturn {
   uint64_t segment = 0;
   uint64_t offset = 0;
-  uint64_t size_bytes = 0;     // the unused rest
+  uint64_t size_bytes = 0;  // the unused rest
   bool operator==(const SegmentReturn&) const = default;
 };
 // process -> node: I want to read this segment; the answer carries its descriptor (socket).
@@ -418,33 +418,33 @@ enum class ProcessKind : uint8_t { kDriver, kWorker, kZygote };
 // process -> own node, first on the channel.
 struct ProcessHello {
   ProcessKind kind = ProcessKind::kDriver;
-  ProcessId process;            // workers: as told when started; drivers: none, the node allots one
+  ProcessId process;  // workers: as told when started; drivers: none, the node allots one
   JobId job = 0;
   int32_t pid = 0;
-  std::string address;          // where it listens for callers
-  std::string program;          // path, for people
-  std::string name_space;       // drivers: of the job's named actors; empty: one of its own
+  std::string address;     // where it listens for callers
+  std::string program;     // path, for people
+  std::string name_space;  // drivers: of the job's named actors; empty: one of its own
   bool operator==(const ProcessHello&) const = default;
 };
 struct ProcessWelcome {
   ProcessId process;
   JobId job = 0;
   std::string name_space;
-  uint32_t polling_slot = 0;    // of the node's polling page, whose descriptor comes with the message
+  uint32_t polling_slot = 0;  // of the node's polling page, whose descriptor comes with the message
   bool operator==(const ProcessWelcome&) const = default;
 };
 // node -> its processes and all nodes, after the dead process's rings have been drained.
 struct ProcessDied {
   ProcessId process;
-  std::string reason;           // "killed by signal 9", "exited with status 3", "node died"
-  NodeId newest_node = 0;       // the highest node number that the reporter has heard of: a home that has not
-                                // waits for it before it counts who must have drained
+  std::string reason;      // "killed by signal 9", "exited with status 3", "node died"
+  NodeId newest_node = 0;  // the highest node number that the reporter has heard of: a home that has not
+                           // waits for it before it counts who must have drained
   bool operator==(const ProcessDied&) const = default;
 };
 // process -> own node: nothing of `process` is left unread here, and every ref that came from it is
 // registered; node -> every home: all my processes have said so.
 struct DeathDrained {
-  ProcessId process;            // number 0: the whole node
+  ProcessId process;  // number 0: the whole node
   NodeId by = 0;
   bool operator==(const DeathDrained&) const = default;
 };
@@ -474,16 +474,16 @@ struct Output {
 struct PeerOffer {
   ProcessId from;
   ProcessId to;
-  uint32_t mark = 0;            // by which the peer notifies the sender (rpc/attention.h)
+  uint32_t mark = 0;  // by which the peer notifies the sender (rpc/attention.h)
   bool operator==(const PeerOffer&) const = default;
 };
 // The way back, with the descriptors of the answerer's attention page and bells.
 struct PeerAnswer {
-  ProcessId from;               // who answers
-  ProcessId to;                 // who offered
-  uint32_t mark = 0;            // as in the offer
-  uint32_t offer_mark = 0;      // the offer's
-  std::string refused;          // empty: accepted; else why not
+  ProcessId from;           // who answers
+  ProcessId to;             // who offered
+  uint32_t mark = 0;        // as in the offer
+  uint32_t offer_mark = 0;  // the offer's
+  std::string refused;      // empty: accepted; else why not
   bool operator==(const PeerAnswer&) const = default;
 };
 
@@ -501,7 +501,8 @@ struct NodeInfo {
 // node -> head, first on the connection and after every head restart. `node` 0: a new life.
 struct NodeRegister {
   NodeInfo info;
-  std::vector<ActorStarted> actors;   // registered actors that live here (reconciliation)
+  std::vector<ActorStarted> actors;  // registered actors that live here (reconciliation)
+  std::vector<ActorEnded> ended;     // ... and that ended here lately: the head may have missed it
   bool operator==(const NodeRegister&) const = default;
 };
 struct NodeAccepted {
@@ -552,17 +553,14 @@ struct JobAccepted {
 };
 
 using Message =
-    std::variant<CallRequest, CallReply, CallCancel,                                          //
+    std::variant<CallRequest, CallReply, CallCancel,  //
                  LeaseRequest, LeaseCancel, LeaseGrant, LeaseReturn, LeaseFence, LeaseBlocked, LeasePending,
-                 ActorCreate, ActorStart, ActorConstruct, ActorStarted, ActorEnded, ActorWatch, ActorUpdate,
-                 ActorKill, ActorLookup, ActorFound,
-                 ObjectSeal, ObjectPublish, RefTicket, RefOutcome, RefRegister, RefRelease, ObjectResolve,
-                 ObjectResolved, ObjectPull, ObjectPulled, ObjectDrop, ObjectCopy, SegmentRequest, SegmentGrant,
-                 SegmentReturn, SegmentMap,
-                 ProcessHello, ProcessWelcome, ProcessDied, DeathDrained, ProcessExit, JobEnd, Output, PeerOffer,
-                 PeerAnswer,
-                 NodeRegister, NodeAccepted, NodeFenced, Heartbeat, NodeReport, ClusterView, NodeDied, JobRegister,
-                 JobAccepted>;
+                 ActorCreate, ActorStart, ActorConstruct, ActorStarted, ActorEnded, ActorWatch, ActorUpdate, ActorKill,
+                 ActorLookup, ActorFound, ObjectSeal, ObjectPublish, RefTicket, RefOutcome, RefRegister, RefRelease,
+                 ObjectResolve, ObjectResolved, ObjectPull, ObjectPulled, ObjectDrop, ObjectCopy, SegmentRequest,
+                 SegmentGrant, SegmentReturn, SegmentMap, ProcessHello, ProcessWelcome, ProcessDied, DeathDrained,
+                 ProcessExit, JobEnd, Output, PeerOffer, PeerAnswer, NodeRegister, NodeAccepted, NodeFenced, Heartbeat,
+                 NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted>;
 
 // The message's name, for logs and counters ("CallRequest").
 const char* MessageName(const Message& message);

@@ -61,8 +61,8 @@ Duration PollingSlot::poll_time_max() const {
 absl::StatusOr<std::unique_ptr<PollingPage>> PollingPage::Create() {
   std::unique_ptr<PollingPage> page(new PollingPage);
   MANTA_ASSIGN_OR_RETURN(page->fd_, base::CreateSealedMemfd("manta-polling", sizeof(PollingLayout)));
-  MANTA_ASSIGN_OR_RETURN(page->mapping_, base::Mapping::Map(page->fd_.get(), sizeof(PollingLayout),
-                                                            base::Mapping::Access::kReadWrite));
+  MANTA_ASSIGN_OR_RETURN(page->mapping_,
+                         base::Mapping::Map(page->fd_.get(), sizeof(PollingLayout), base::Mapping::Access::kReadWrite));
   return page;
 }
 

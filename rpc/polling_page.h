@@ -4,9 +4,10 @@
 // Problem:    two processes that poll answer each other in a microsecond; four pairs that poll on two cores take turns
 //             by the scheduler's slice (one pair 212 k calls/s, the others 15-22 k). A thread polls only while there is
 //             a core for everybody who is awake.
-// Counting:   a thread is awake while it runs or polls, and is not while it sleeps in Manta: going from one to the other
-//             costs no write, since it is their sum that decides. Each slot is written by its process alone, and cleared
-//             by the node at the process's death, so no death can leave a wrong sum behind.
+// Counting:   a thread is awake while it runs or polls, and is not while it sleeps in Manta: going from one to the
+// other
+//             costs no write, since it is their sum that decides. Each slot is written by its process alone, and
+//             cleared by the node at the process's death, so no death can leave a wrong sum behind.
 // Threads:    PollingPage externally synchronised; PollingSlot thread-safe.
 // See:        rpc/shm_port.h (who polls), rpc/attention.h
 #ifndef MANTA_RPC_POLLING_PAGE_H_

@@ -71,6 +71,7 @@ void Fill(Rng* rng, ResourceSet& x);
 void Fill(Rng* rng, ActorSpec& x);
 void Fill(Rng* rng, NodeInfo& x);
 void Fill(Rng* rng, ActorStarted& x);
+void Fill(Rng* rng, ActorEnded& x);
 
 template <typename T>
 void Fill(Rng* rng, std::vector<T>& x) {
@@ -347,8 +348,8 @@ void Fill(Rng* rng, PeerAnswer& x) {
 }
 
 void Fill(Rng* rng, NodeRegister& x) {
-  auto& [info, actors] = x;
-  All(rng, info, actors);
+  auto& [info, actors, ended] = x;
+  All(rng, info, actors, ended);
 }
 void Fill(Rng* rng, NodeAccepted& x) {
   auto& [node, head_epoch] = x;

@@ -49,12 +49,12 @@ struct RingMemory {
 // words, 16 type, 8 flags, 8 kPresent.
 struct RingHeader {
   static constexpr uint8_t kPresent = 0xA5;
-  static constexpr uint8_t kSkip = 1;  // no frame: go on at the ring's beginning
+  static constexpr uint8_t kSkip = 1;      // no frame: go on at the ring's beginning
   static constexpr uint8_t kFragment = 2;  // a part of a message (rpc/shm_channel.h)
 
   uint16_t type = 0;
   uint8_t flags = 0;
-  uint32_t body_bytes = 0;   // multiples of 8
+  uint32_t body_bytes = 0;  // multiples of 8
   uint32_t capnp_bytes = 0;
 
   constexpr uint64_t Pack() const {
@@ -75,9 +75,9 @@ class RingProducer {
   // Publishes the frame that was written there. REQUIRES: header.body_bytes == the last Reserve's.
   void Commit(const RingHeader& header);
 
-  // Says in shared memory that a frame waits for room, and looks once more: true if there is room after all. From now on
-  // the consumer tells whenever it has read another kRoomCheckBytes, until DoneWaiting. (It does not take the word back
-  // itself: a producer that was told, and still finds too little room, would go to sleep unheard.)
+  // Says in shared memory that a frame waits for room, and looks once more: true if there is room after all. From now
+  // on the consumer tells whenever it has read another kRoomCheckBytes, until DoneWaiting. (It does not take the word
+  // back itself: a producer that was told, and still finds too little room, would go to sleep unheard.)
   bool WaitForRoom(size_t body_bytes);
   void DoneWaiting() { memory_.control->producer_waits.store(0, std::memory_order_relaxed); }
 

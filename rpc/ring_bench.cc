@@ -26,6 +26,8 @@ namespace {
 
 constexpr size_t kSocketBytes = 64;
 constexpr size_t kDrainBudget = 256;
+// Calls that a caller makes before it looks for replies.
+constexpr int kBurst = 16;
 
 Time Now() { return base::SystemClock().Now(); }
 
@@ -125,8 +127,7 @@ void WriteMessage(RingProducer* out, Fill&& fill) {
 
 template <typename Root, typename Use>
 void ReadMessage(const RingHeader& header, const char* body, Use&& use) {
-  capnp::FlatArrayMessageReader reader(
-      kj::arrayPtr(reinterpret_cast<const capnp::word*>(body), header.body_bytes / 8));
+  capnp::FlatArrayMessageReader reader(kj::arrayPtr(reinterpret_cast<const capnp::word*>(body), header.body_bytes / 8));
   use(reader.getRoot<Root>());
 }
 
@@ -219,8 +220,7 @@ class ChannelPair {
     for (const uint32_t slot : {*page->TakeSlot(), *page->TakeSlot()}) {
       MANTA_ASSIGN_OR_RETURN(PollingSlot polling, PollingSlot::Open(page->fd(), slot, cpus));
       polling.Awake();
-      MANTA_ASSIGN_OR_RETURN((slot == 0 ? pair->port_ : pair->peers_port_),
-                             ShmPort::Create({}, std::move(polling)));
+      MANTA_ASSIGN_OR_RETURN((slot == 0 ? pair->port_ : pair->peers_port_), ShmPort::Create({}, std::move(polling)));
     }
     MANTA_ASSIGN_OR_RETURN(const ShmPair channels, CreateShmPair(pair->port_.get(), &pair->replies_,
                                                                  pair->peers_port_.get(), &pair->answerer_));
@@ -288,10 +288,10 @@ absl::StatusOr<RoundTrips> BenchRawRing(size_t count) {
     out->Commit({.body_bytes = 8});
   };
   MANTA_ASSIGN_OR_RETURN(const Peer peer, Peer::Start([&rings, &pass_on] {
-    RingConsumer in(rings.ring(0));
-    RingProducer out(rings.ring(1));
-    while (true) pass_on(&in, &out);
-  }));
+                           RingConsumer in(rings.ring(0));
+                           RingProducer out(rings.ring(1));
+                           while (true) pass_on(&in, &out);
+                         }));
   RingProducer out(rings.ring(0));
   RingConsumer in(rings.ring(1));
   const auto start = [&out] {
@@ -325,10 +325,13 @@ absl::StatusOr<double> BenchMessageRingStream(size_t count, size_t in_flight) {
   RingConsumer in(rings.ring(1));
   const Time begin = Now();
   uint64_t sent = 0;
-  for (uint64_t received = 0; received < count; ++received) {
-    // Reads what is there; writes while there is nothing to read.
-    while (sent < count && sent - received < in_flight && !in.HasFrame()) WriteRequest(&out, ++sent);
-    ReadReply(&in);
+  uint64_t received = 0;
+  while (received < count) {
+    for (int i = 0; i < kBurst && sent < count && sent - received < in_flight; ++i) WriteRequest(&out, ++sent);
+    do {
+      ReadReply(&in);
+      ++received;
+    } while (in.HasFrame() || (received < sent && sent - received == in_flight));
   }
   return static_cast<double>(count) / std::chrono::duration<double>(Now() - begin).count();
 }
@@ -347,7 +350,7 @@ absl::StatusOr<double> BenchChannelStream(size_t count, size_t in_flight) {
   for (size_t i = 0; i < count; ++i) {
     pair->Send();
     // As a caller that makes call after call: it gives up its lock, and looks, once in a while.
-    if (i % 16 == 0) pair->Await(in_flight);
+    if (i % kBurst == 0) pair->Await(in_flight);
   }
   pair->Await(0);
   return static_cast<double>(count) / std::chrono::duration<double>(Now() - begin).count();
@@ -372,10 +375,10 @@ absl::StatusOr<RoundTrips> BenchSleepingSocket(size_t count, Duration pause) {
   const int here = sockets.first.get();
   const int there = sockets.second.get();
   MANTA_ASSIGN_OR_RETURN(const Peer peer, Peer::Start([there] {
-    char bytes[kSocketBytes];
-    while (read(there, bytes, sizeof(bytes)) > 0 && write(there, bytes, sizeof(bytes)) > 0) {
-    }
-  }));
+                           char bytes[kSocketBytes];
+                           while (read(there, bytes, sizeof(bytes)) > 0 && write(there, bytes, sizeof(bytes)) > 0) {
+                           }
+                         }));
   std::vector<Duration> times;
   char bytes[kSocketBytes] = {};
   for (size_t i = 0; i < count; ++i) {

@@ -1,4 +1,5 @@
-// What the machine can do between two processes of one node: the limits that `manta bench` prints beside its own figures.
+// What the machine can do between two processes of one node: the limits that `manta bench` prints beside its own
+// figures.
 //
 // Each function forks a peer, measures, and ends it. Both processes poll unless it says otherwise, so the figures mean
 // something only while two cores are free.

@@ -196,10 +196,10 @@ TEST_F(Ring, ConsumerRefusesForgedHeaders) {
   };
   expect_broken(1);
   expect_broken(UINT64_MAX);
-  expect_broken(uint64_t{RingHeader::kPresent} << 56 | 0xFFFF);                       // longer than any frame
-  expect_broken(uint64_t{RingHeader::kPresent} << 56 | 1 << 16);                      // more Cap'n Proto than body
-  expect_broken(uint64_t{RingHeader::kPresent} << 56 | uint64_t{0x80} << 48);         // an unknown flag
-  expect_broken(RingHeader{.flags = RingHeader::kSkip}.Pack());                       // a whole ring skipped
+  expect_broken(uint64_t{RingHeader::kPresent} << 56 | 0xFFFF);                // longer than any frame
+  expect_broken(uint64_t{RingHeader::kPresent} << 56 | 1 << 16);               // more Cap'n Proto than body
+  expect_broken(uint64_t{RingHeader::kPresent} << 56 | uint64_t{0x80} << 48);  // an unknown flag
+  expect_broken(RingHeader{.flags = RingHeader::kSkip}.Pack());                // a whole ring skipped
   expect_broken(RingHeader{.flags = RingHeader::kSkip, .body_bytes = 8}.Pack());
 }
 
@@ -265,9 +265,15 @@ TEST_F(Ring, MutatedRingsNeverTrapTheConsumer) {
     for (uint64_t i = 0, n = 1 + rng.Uniform(4); i < n; ++i) {
       char* at = memory_->data + rng.Uniform(producer.position());
       switch (rng.Uniform(3)) {
-        case 0: *at ^= static_cast<char>(1 << rng.Uniform(8)); break;
-        case 1: *at = static_cast<char>(rng.Next()); break;
-        default: *at = static_cast<char>(0xFF); break;
+        case 0:
+          *at ^= static_cast<char>(1 << rng.Uniform(8));
+          break;
+        case 1:
+          *at = static_cast<char>(rng.Next());
+          break;
+        default:
+          *at = static_cast<char>(0xFF);
+          break;
       }
     }
     RingConsumer consumer(ring_);

@@ -9,11 +9,12 @@
 //               A <--       page, bells, mark ---  B      fds:       page, sleep bell, I/O bell
 //
 // Large:      a body above kRingBodyBytesMax travels as fragments of kFragmentBodyBytes, one after the other; the first
-//             begins with {u32 body bytes, u32 Cap'n Proto bytes} of the whole. The receiver puts them together in its own
-//             memory, bounded by message_bytes_max; so order holds and no descriptor travels.
+//             begins with {u32 body bytes, u32 Cap'n Proto bytes} of the whole. The receiver puts them together in its
+//             own memory, bounded by message_bytes_max; so order holds and no descriptor travels.
 // Full:       frames that find no room are queued here, in order, and written by Flush once the peer has read enough
 //             (it notifies: RingConsumer::CheckRoom).
-// Invariants: (1) after a bad index, header or body nothing more is read; OnClosed(kInvalidArgument) comes from the next
+// Invariants: (1) after a bad index, header or body nothing more is read; OnClosed(kInvalidArgument) comes from the
+// next
 //                 Drain, never from inside Send.
 //             (2) a message is out of the ring before its handler runs, which may thus send, close and drain.
 // Trust:      `copy_before_parse` (daemons): a peer that changes a frame while it is parsed changes nothing. Without it
@@ -57,8 +58,8 @@ struct ShmShared {
   bool copy_before_parse = false;
   size_t message_bytes_max = kShmMessageBytesMax;
   FrameBuffer encoded;
-  std::vector<uint64_t> copied;         // the frame being parsed, if copied
-  std::vector<ShmChannel*> to_notify;   // each once: has written, or waits for room
+  std::vector<uint64_t> copied;        // the frame being parsed, if copied
+  std::vector<ShmChannel*> to_notify;  // each once: has written, or waits for room
 };
 
 class ShmChannel final : public Channel {
@@ -83,8 +84,8 @@ class ShmChannel final : public Channel {
 
   // Delivers up to `frames_max` frames' messages, then what went wrong. The frames read.
   size_t Drain(size_t frames_max);
-  // Writes what is queued, as far as there is room. False if frames still wait. The other asks for no fence unless there
-  // seems to be room.
+  // Writes what is queued, as far as there is room. False if frames still wait. The other asks for no fence unless
+  // there seems to be room.
   bool Flush();
   void FlushIfRoom() {
     if (HasRoom()) Flush();
@@ -97,9 +98,7 @@ class ShmChannel final : public Channel {
   void End(const absl::Status& why);
 
   // Whether Drain or Flush would do something.
-  bool HasWork() const {
-    return in_.HasFrame() || (waits_for_room() && HasRoom());
-  }
+  bool HasWork() const { return in_.HasFrame() || (waits_for_room() && HasRoom()); }
   bool broken() const { return !broken_.ok(); }
   bool waits_for_room() const { return waits_for_.load(std::memory_order_relaxed) != 0; }
   // Passes of ShmPort::Drain that found nothing here.

@@ -232,10 +232,10 @@ TEST(ShmChannelBadBytes, FragmentsThatLieClose) {
   };
   expect(kShmMessageBytesMax + 8, 8, 64);  // above the limit
   expect(UINT32_MAX, 8, 64);
-  expect(100, 8, 64);       // no whole words
-  expect(64, 72, 64);       // more Cap'n Proto than body
-  expect(32, 8, 64);        // the fragment is longer than the message
-  expect(0, 0, 8);          // empty
+  expect(100, 8, 64);  // no whole words
+  expect(64, 72, 64);  // more Cap'n Proto than body
+  expect(32, 8, 64);   // the fragment is longer than the message
+  expect(0, 0, 8);     // empty
   expect(64, 8, 0);
 }
 

@@ -53,9 +53,7 @@ ShmPort::ShmPort(const Options& options, std::unique_ptr<Attention> attention, P
   shared_.message_bytes_max = options.message_bytes_max;
 }
 
-ShmPort::~ShmPort() {
-  MANTA_CHECK(draining_ == 0 && !looking_.load()) << "a port ends while it is used";
-}
+ShmPort::~ShmPort() { MANTA_CHECK(draining_ == 0 && !looking_.load()) << "a port ends while it is used"; }
 
 // ---------------------------------------------------------------- making channels
 
@@ -236,8 +234,8 @@ bool ShmPort::CoolIdle() {
     const uint32_t mark = channel->mark();
     Cool(mark);
     attention_->ClearMark(mark);
-    // Looked at once more: a producer that still saw the mark did not set it. It is ours to drain: the waiting thread may
-    // have looked just now, seen neither place nor mark, and gone to sleep.
+    // Looked at once more: a producer that still saw the mark did not set it. It is ours to drain: the waiting thread
+    // may have looked just now, seen neither place nor mark, and gone to sleep.
     if (!channel->closed() && channel->HasWork()) {
       attention_->SetMark(mark);
       found = true;
@@ -266,7 +264,8 @@ PeerAttention::Rang ShmPort::RingBells() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   for (ShmChannel* channel : shared_.to_notify) {
     PeerAttention::Core core = PeerAttention::Core::kThis;
-    if (channel->WillRingSleeper()) [[unlikely]] core = NoteSleeperRung();
+    if (channel->WillRingSleeper()) [[unlikely]]
+      core = NoteSleeperRung();
     rang = std::max(rang, channel->Notify(core));
     if (channel->broken()) attention_->SetMark(channel->mark());  // the next Drain ends it
   }

@@ -24,7 +24,8 @@
 //             The I/O thread, when io_bell_fd() is readable: [pause 50 us]; port.TakeIoBell(); lock; Drain until it
 //             returns less than asked for; RingBells; unlock. Any other thread that sends: lock; Send...; RingBells;
 //             unlock. A thread that makes the waiting thread's `done` true: WakeWaiter().
-// Threads:    externally synchronised by the owner's lock, except: Wait() and HasWork() by the one waiting thread, without
+// Threads:    externally synchronised by the owner's lock, except: Wait() and HasWork() by the one waiting thread,
+// without
 //             the lock; TakeIoBell() by the one I/O thread; WakeWaiter() and io_bell_fd() by any.
 // Errors:     a peer that breaks the protocol: its channel's OnClosed(kInvalidArgument), from Drain.
 // See:        rpc/shm_channel.h, rpc/attention.h, rpc/polling_page.h; tests/models/doorbell.pml
@@ -67,8 +68,8 @@ class ShmPort {
 
   // A: what to send to the peer. Every Offer is followed by one Connect or Withdraw with its mark.
   absl::StatusOr<ShmOffer> Offer();
-  // B: takes what A sent; *answer goes back. Sending may begin at once. kInvalidArgument: the peer's descriptors are not
-  // what they should be.
+  // B: takes what A sent; *answer goes back. Sending may begin at once. kInvalidArgument: the peer's descriptors are
+  // not what they should be.
   absl::StatusOr<ShmChannel*> Accept(ShmOffer offer, Channel::Handler* handler, ShmOffer* answer);
   // A: takes the answer to the offer with `mark`. After an error the offer is withdrawn.
   absl::StatusOr<ShmChannel*> Connect(uint32_t mark, ShmOffer answer, Channel::Handler* handler);
@@ -88,8 +89,8 @@ class ShmPort {
   // Tells the peers of all channels that were written to (or have room again). kSleeper: one of them slept, and the
   // caller is to pass it on to Wait.
   PeerAttention::Rang RingBells();
-  // The waiting thread goes off to do something else: publishes kBusy or kUnattended and looks once more. True: there is
-  // work, drain it and call this again.
+  // The waiting thread goes off to do something else: publishes kBusy or kUnattended and looks once more. True: there
+  // is work, drain it and call this again.
   [[nodiscard]] bool Leave(Attending state);
 
   // ---- The waiting thread, without the lock.
@@ -98,8 +99,8 @@ class ShmPort {
   // Waits until there is something to Drain, done() is true, or `deadline` has passed: polls while that pays
   // (rpc/polling_page.h), then sleeps. The state is kAttended afterwards. The thread is counted as awake in the polling
   // page but while it sleeps. `done` is called without the lock, and often.
-  // `rang` kSleeper: sleeps at once, so that the woken peer runs on this core; unless sleepers were rung so often lately
-  // that both had better poll: then it was woken on another.
+  // `rang` kSleeper: sleeps at once, so that the woken peer runs on this core; unless sleepers were rung so often
+  // lately that both had better poll: then it was woken on another.
   Woken Wait(Time deadline, PeerAttention::Rang rang, absl::FunctionRef<bool()> done);
   // Whether Drain would find something.
   bool HasWork() const;
@@ -157,8 +158,8 @@ class ShmPort {
   size_t turn_ = 0;  // which hot ring is first
   int draining_ = 0;
   std::vector<std::unique_ptr<ShmChannel>> buried_;
-  Time last_rung_{};                            // when a sleeper was rung
-  Duration rung_interval_ = Duration::max();    // mean of late
+  Time last_rung_{};                          // when a sleeper was rung
+  Duration rung_interval_ = Duration::max();  // mean of late
 
   // Written under the lock, read by the waiting thread.
   std::array<std::atomic<ShmChannel*>, kHotMax> hot_ = {};

@@ -149,8 +149,7 @@ TEST(ShmPort, WaitEndsAtTheDeadline) {
   Hub hub(1);
   const base::SystemClock clock;
   const Time begin = clock.Now();
-  EXPECT_EQ(hub.hub_->Wait(begin + milliseconds(30), Rang::kNothing, [] { return false; }),
-            ShmPort::Woken::kDeadline);
+  EXPECT_EQ(hub.hub_->Wait(begin + milliseconds(30), Rang::kNothing, [] { return false; }), ShmPort::Woken::kDeadline);
   EXPECT_GE(clock.Now() - begin, milliseconds(30));
   EXPECT_EQ(hub.hub_->state(), Attending::kAttended);
   EXPECT_EQ(hub.hub_->Wait(begin, Rang::kNothing, [] { return false; }), ShmPort::Woken::kDeadline);

@@ -80,6 +80,17 @@ std::string Numeric(const sockaddr* address, socklen_t size) {
 
 bool IsUnixAddress(const std::string& address) { return address.starts_with('/') || address.starts_with(kUnixPrefix); }
 
+bool IsLocalAddress(const std::string& address) {
+  if (IsUnixAddress(address)) return true;
+  const absl::StatusOr<Info> info = Lookup(address, AI_NUMERICHOST);
+  if (!info.ok()) return false;
+  const sockaddr* found = (*info)->ai_addr;
+  if (found->sa_family == AF_INET) {
+    return ntohl(reinterpret_cast<const sockaddr_in*>(found)->sin_addr.s_addr) >> 24 == 127;
+  }
+  return found->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(found)->sin6_addr);
+}
+
 absl::StatusOr<base::UniqueFd> ListenOn(const std::string& address, int backlog) {
   if (IsUnixAddress(address)) return base::ListenUnix(PathOf(address), base::SocketKind::kStream, backlog);
   MANTA_ASSIGN_OR_RETURN(const Info info, Lookup(address, AI_NUMERICHOST | AI_PASSIVE));

@@ -14,6 +14,8 @@
 namespace manta::rpc {
 
 bool IsUnixAddress(const std::string& address);
+// A path, 127.0.0.0/8, [::1] or localhost: nobody on another host reaches it. Nothing else is listened on without TLS.
+bool IsLocalAddress(const std::string& address);
 
 // Nonblocking, close-on-exec. TCP port 0: any free one, see LocalAddress.
 absl::StatusOr<base::UniqueFd> ListenOn(const std::string& address, int backlog = 128);

@@ -417,6 +417,12 @@ TEST(SocketAddress, KnowsItsForms) {
     EXPECT_FALSE(ConnectTo(bad).ok()) << bad;
   }
   EXPECT_EQ(*Resolve("localhost:80"), "127.0.0.1:80");
+  for (const char* local : {"/tmp/x", "127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"}) {
+    EXPECT_TRUE(IsLocalAddress(local)) << local;
+  }
+  for (const char* reachable : {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "example.com:1", "x"}) {
+    EXPECT_FALSE(IsLocalAddress(reachable)) << reachable;
+  }
 }
 
 }  // namespace

@@ -103,16 +103,8 @@ void ActorDirectory::Started(const rpc::ActorStarted& message, NodeId from, Outp
   Record& record = entry->record;
   if (message.error) {
     if (record.state == ActorState::kAlive) return;
-    if (NotConstructed(message.error.code)) {
-      Unplace(actor, entry);
-      ++record.incarnation;
-      out->changed.push_back(actor);
-      return Want(actor, entry, out);
-    }
-    if (MayStartElsewhere(message.error.code)) return Lost(actor, entry, message.error, out);
     record.kept = message.kept;
-    Unplace(actor, entry);
-    return Die(actor, entry, message.error, out);
+    return Failed(actor, entry, message.error, out);
   }
   if (record.state == ActorState::kAlive) {
     const bool same = record.worker == message.worker;
@@ -137,12 +129,19 @@ void ActorDirectory::Ended(const rpc::ActorEnded& message, Output* out) {
   if (MANTA_RULE("directory.ended_incarnation") && entry->record.incarnation != message.incarnation) return;
   if (entry->record.node == 0) return;  // has been taken for lost already
   ErrorInfo error = message.error;
-  if (!error) error = Died(ErrorCode::kActorDied, message.intended ? "the actor has ended" : "the actor's worker has ended");
+  if (!error)
+    error =
+        Died(ErrorCode::kActorDied, message.intended ? "it has ended: ExitActor was called, or its last handle is gone"
+                                                     : "the actor's worker has ended");
   if (message.intended) {
     Unplace(message.actor, entry);
     return Die(message.actor, entry, std::move(error), out);
   }
-  Lost(message.actor, entry, std::move(error), out);
+  if (entry->record.state == ActorState::kAlive) {
+    Lost(message.actor, entry, std::move(error), out);
+  } else {
+    Failed(message.actor, entry, error, out);
+  }
 }
 
 void ActorDirectory::Watch(const rpc::ActorWatch& message, Output* out) {
@@ -196,8 +195,8 @@ void ActorDirectory::ProcessDied(ProcessId process, const std::string& reason, O
 
 void ActorDirectory::NodeDied(NodeId node, const std::string& reason, Output* out) {
   std::set<ProcessId> watchers;
-  for (auto it = watching_.lower_bound({ProcessId{node, 0}, ActorId{}}); it != watching_.end() && it->first.node == node;
-       ++it) {
+  for (auto it = watching_.lower_bound({ProcessId{node, 0}, ActorId{}});
+       it != watching_.end() && it->first.node == node; ++it) {
     watchers.insert(it->first);
   }
   for (const ProcessId watcher : watchers) DropWatcher(watcher, out);
@@ -237,7 +236,12 @@ void ActorDirectory::JobEnded(JobId job, Output* out) {
   }
 }
 
-void ActorDirectory::NodeReturned(NodeId node, const std::vector<rpc::ActorStarted>& alive, Output* out) {
+void ActorDirectory::NodeReturned(NodeId node, const std::vector<rpc::ActorStarted>& alive,
+                                  const std::vector<rpc::ActorEnded>& ended, Output* out) {
+  for (const rpc::ActorEnded& message : ended) {
+    const Entry* entry = FindKnown(message.actor);
+    if (entry != nullptr && entry->record.node == node) Ended(message, out);
+  }
   std::set<ActorId> reported;
   for (const rpc::ActorStarted& message : alive) {
     reported.insert(message.actor);
@@ -288,6 +292,19 @@ ActorDirectory::Entry& ActorDirectory::Admit(const rpc::ActorSpec& spec) {
 void ActorDirectory::Want(ActorId actor, Entry* entry, Output* out) {
   unplaced_.insert(actor);
   out->places.push_back({actor, entry->record.incarnation, entry->last_node});
+}
+
+// The current incarnation could not be started.
+void ActorDirectory::Failed(ActorId actor, Entry* entry, const ErrorInfo& error, Output* out) {
+  if (NotConstructed(error.code)) {
+    Unplace(actor, entry);
+    ++entry->record.incarnation;
+    out->changed.push_back(actor);
+    return Want(actor, entry, out);
+  }
+  if (MayStartElsewhere(error.code)) return Lost(actor, entry, error, out);
+  Unplace(actor, entry);
+  Die(actor, entry, error, out);
 }
 
 // The current incarnation has ended without being told to.

@@ -11,10 +11,11 @@
 //                        │  └──────┐       ▼                                   ▲
 //                        │         └── kRestarting ────────────────────────────┤
 //                        └─────────────────────────────────────────────────────┘
-//      kPending: never alive yet. kRestarting: was alive, the next incarnation is wanted or on its way. A start that the
-//      constructor's exception ended is final: kDead with the user's error.
+//      kPending: never alive yet. kRestarting: was alive, the next incarnation is wanted or on its way. A start that
+//      the constructor's exception ended is final: kDead with the user's error.
 //
-// How to use: hand every message and death to the method named after it, then carry out what it appended to `Output`, in
+// How to use: hand every message and death to the method named after it, then carry out what it appended to `Output`,
+// in
 //             this order: persist `changed`, `erased`; send `stops`; place `places` (tell the directory with
 //             PlacedAt, before ActorStart is sent; what cannot be placed now stays in unplaced()); send `updates`.
 // Ownership:  owned by HeadCore or NodeCore; holds no pointers to them.
@@ -46,31 +47,31 @@ class ActorDirectory {
  public:
   // One actor as it is now: also what the head persists.
   struct Record {
-    rpc::ActorSpec spec;           // kDead: without args
+    rpc::ActorSpec spec;  // kDead: without args
     rpc::ActorState state = rpc::ActorState::kPending;
-    uint64_t incarnation = 0;      // the newest wanted one; the first is 1
-    uint64_t version = 0;          // of the updates
-    int64_t restarts = 0;          // counted against spec.max_restarts
-    NodeId node = 0;               // where this incarnation was placed; 0: not yet
-    ProcessId worker;              // kAlive
-    std::string address;           // kAlive
-    std::vector<uint32_t> kept;    // by this incarnation's constructor
-    bool ending = false;           // its last handle is gone: ends after the calls it has, is not restarted
-    rpc::ErrorInfo error;          // kDead: why; kRestarting: why the last one ended
+    uint64_t incarnation = 0;    // the newest wanted one; the first is 1
+    uint64_t version = 0;        // of the updates
+    int64_t restarts = 0;        // counted against spec.max_restarts
+    NodeId node = 0;             // where this incarnation was placed; 0: not yet
+    ProcessId worker;            // kAlive
+    std::string address;         // kAlive
+    std::vector<uint32_t> kept;  // by this incarnation's constructor
+    bool ending = false;         // its last handle is gone: ends after the calls it has, is not restarted
+    rpc::ErrorInfo error;        // kDead: why; kRestarting: why the last one ended
   };
 
   // Choose a node for this incarnation.
   struct Place {
     ActorId actor;
     uint64_t incarnation = 0;
-    NodeId last_node = 0;          // where the incarnation before was lost; 0: the first
+    NodeId last_node = 0;  // where the incarnation before was lost; 0: the first
   };
   // Kill this incarnation (`graceful`: after the calls it has). Send ActorKill to `node`, which reports ActorEnded.
   struct Stop {
     ActorId actor;
     uint64_t incarnation = 0;
     NodeId node = 0;
-    ProcessId worker;              // none: not started yet, as far as is known
+    ProcessId worker;  // none: not started yet, as far as is known
     bool graceful = false;
   };
   // Send ActorStart again: it was placed there before the head's restart, and the node does not say that it has it.
@@ -83,23 +84,24 @@ class ActorDirectory {
   struct Dead {
     ActorId actor;
     std::string name_space;
-    std::string name;              // empty: it had none
+    std::string name;  // empty: it had none
   };
   struct Output {
-    std::vector<ActorId> changed;          // records to persist (Find); may name one twice
-    std::vector<ActorId> erased;           // records to forget
+    std::vector<ActorId> changed;  // records to persist (Find); may name one twice
+    std::vector<ActorId> erased;   // records to forget
     std::vector<Stop> stops;
-    std::vector<Place> places;             // each is in unplaced(), too, until PlacedAt
+    std::vector<Place> places;  // each is in unplaced(), too, until PlacedAt
     std::vector<Restart> restarts;
     std::vector<rpc::ActorUpdate> updates;  // each to its `watcher`
-    std::vector<Dead> dead;                // just now: free the name, drop what the actor id holds
+    std::vector<Dead> dead;                 // just now: free the name, drop what the actor id holds
     bool empty() const {
       return changed.empty() && erased.empty() && stops.empty() && places.empty() && restarts.empty() &&
              updates.empty() && dead.empty();
     }
   };
 
-  // Records of dead actors with a name (nobody counts those handles), or of an ended job; the oldest are forgotten first.
+  // Records of dead actors with a name (nobody counts those handles), or of an ended job; the oldest are forgotten
+  // first.
   static constexpr size_t kTombstonesMax = 1'000;
 
   ActorDirectory() = default;
@@ -132,9 +134,10 @@ class ActorDirectory {
   void NodeDied(NodeId node, const std::string& reason, Output* out);
   // Every actor of the job ends.
   void JobEnded(JobId job, Output* out);
-  // The head has restarted and `node` has registered again: `alive` is what lives there. What should live there and does not
-  // is lost; what was placed there and is not reported is started again.
-  void NodeReturned(NodeId node, const std::vector<rpc::ActorStarted>& alive, Output* out);
+  // The head has restarted and `node` has registered again: `alive` is what lives there, `ended` what has ended there
+  // lately. What should live there and does not is lost; what was placed there and is not reported is started again.
+  void NodeReturned(NodeId node, const std::vector<rpc::ActorStarted>& alive, const std::vector<rpc::ActorEnded>& ended,
+                    Output* out);
   const Record* Find(ActorId actor) const;
   // Actors that want a node, in the order of their ids.
   std::vector<Place> unplaced() const;
@@ -147,8 +150,8 @@ class ActorDirectory {
  private:
   struct Entry {
     Record record;
-    bool known = false;             // false: only watched so far
-    bool entombed = false;          // dead, and in tombstones_
+    bool known = false;     // false: only watched so far
+    bool entombed = false;  // dead, and in tombstones_
     NodeId last_node = 0;
     std::set<ProcessId> watchers;
   };
@@ -157,6 +160,7 @@ class ActorDirectory {
   Entry* FindKnown(ActorId actor);
   Entry& Admit(const rpc::ActorSpec& spec);
   void Want(ActorId actor, Entry* entry, Output* out);
+  void Failed(ActorId actor, Entry* entry, const rpc::ErrorInfo& error, Output* out);
   void Lost(ActorId actor, Entry* entry, rpc::ErrorInfo error, Output* out);
   void Die(ActorId actor, Entry* entry, rpc::ErrorInfo error, Output* out);
   void Changed(ActorId actor, Entry* entry, Output* out);
@@ -171,7 +175,7 @@ class ActorDirectory {
   std::set<std::pair<NodeId, ActorId>> by_node_;       // placed there
   std::set<std::pair<ProcessId, ActorId>> by_worker_;  // alive there
   std::set<std::pair<ProcessId, ActorId>> watching_;
-  std::deque<ActorId> tombstones_;                     // may name erased ones
+  std::deque<ActorId> tombstones_;  // may name erased ones
   size_t live_ = 0;
 };
 

@@ -288,7 +288,8 @@ TEST_F(ActorDirectoryTest, ReconcilesWithANodeThatRegistersAgain) {
   Place(came_alive.actor, 1, 2);
 
   ActorDirectory restored;
-  for (const ActorId actor : {stays, ended, on_its_way.actor, came_alive.actor}) restored.Restore(*directory_.Find(actor));
+  for (const ActorId actor : {stays, ended, on_its_way.actor, came_alive.actor})
+    restored.Restore(*directory_.Find(actor));
   std::vector<rpc::ActorStarted> alive(2);
   alive[0].actor = stays;
   alive[0].incarnation = 1;
@@ -296,7 +297,7 @@ TEST_F(ActorDirectoryTest, ReconcilesWithANodeThatRegistersAgain) {
   alive[1].actor = came_alive.actor;
   alive[1].incarnation = 1;
   alive[1].worker = kWorker;
-  const auto returned = Do([&](auto* out) { restored.NodeReturned(2, alive, out); });
+  const auto returned = Do([&](auto* out) { restored.NodeReturned(2, alive, {}, out); });
   EXPECT_EQ(restored.Find(stays)->state, ActorState::kAlive);
   EXPECT_EQ(restored.Find(came_alive.actor)->state, ActorState::kAlive);
   ASSERT_THAT(returned.places, SizeIs(1));

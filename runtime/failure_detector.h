@@ -2,7 +2,8 @@
 //
 // Problem:    silence has two ends. When this process itself was stopped (SIGSTOP, a swapped-out host), every peer
 //             looks silent, and none of them is.
-// How:        whoever owns it calls Heard for every message and Advance at next_deadline(). An Advance that comes more than
+// How:        whoever owns it calls Heard for every message and Advance at next_deadline(). An Advance that comes more
+// than
 //             late_after after its deadline starts all timers anew.
 //
 //                    silent for suspect_after          silent for dead_after

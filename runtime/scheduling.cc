@@ -12,7 +12,7 @@ using base::ResourceSet;
 
 struct Candidate {
   const rpc::NodeInfo* info;
-  double usage;      // after taking the demand, of its critical resource
+  double usage;  // after taking the demand, of its critical resource
   bool preferred;
 };
 

@@ -1,11 +1,12 @@
 // Scheduling chooses a node for a demand: one pure function for leases, actors and placement groups.
 //
-// Problem:    with every request on the emptiest node, small ones break up the room that large ones need; with every request on
+// Problem:    with every request on the emptiest node, small ones break up the room that large ones need; with every
+// request on
 //             the fullest, one node is hot while others idle.
 // How:        hybrid, as in Ray: nodes whose critical resource (the most used one of those demanded) would stay below
 //             kSpreadThreshold count as equally empty and are filled in the order of their numbers, the preferred node
-//             first; above it, the least used wins. Among the best few, a seeded random choice keeps several deciders with the
-//             same old snapshot from all choosing one node.
+//             first; above it, the least used wins. Among the best few, a seeded random choice keeps several deciders
+//             with the same old snapshot from all choosing one node.
 // Threads:    pure functions.
 // See:        docs/task.md, docs/actor_call.md
 #ifndef MANTA_RUNTIME_SCHEDULING_H_
@@ -25,8 +26,8 @@ struct SchedulingDemand {
   base::ResourceSet resources;
   enum class Strategy : uint8_t { kHybrid, kSpread };
   Strategy strategy = Strategy::kHybrid;
-  NodeId preferred = 0;   // wins among equals: the caller's own node, or where the arguments lie. 0: none
-  NodeId affinity = 0;    // this node, or (soft) another if it has no room. 0: none
+  NodeId preferred = 0;  // wins among equals: the caller's own node, or where the arguments lie. 0: none
+  NodeId affinity = 0;   // this node, or (soft) another if it has no room. 0: none
   bool affinity_hard = false;
 };
 
@@ -41,8 +42,9 @@ NodeId PickNode(const SchedulingDemand& demand, const std::vector<rpc::NodeInfo>
 // Whether some node could ever hold `demand`, if it were empty.
 bool FitsSomewhere(const base::ResourceSet& demand, const std::vector<rpc::NodeInfo>& nodes);
 
-// Why `demand` waits, for people, with what to do: "needs {GPU: 1}; node n1 has none: start a node with --num-gpus=1", or
-// "needs {CPU: 2}; all nodes that have that much are in use". Stable: it names no amounts that change from moment to moment.
+// Why `demand` waits, for people, with what to do: "needs {GPU: 1}; node n1 has none: start a node with --num-gpus=1",
+// or "needs {CPU: 2}; all nodes that have that much are in use". Stable: it names no amounts that change from moment to
+// moment.
 std::string WhyWaiting(const base::ResourceSet& demand, const std::vector<rpc::NodeInfo>& nodes);
 
 }  // namespace manta::runtime

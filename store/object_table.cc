@@ -164,7 +164,7 @@ void ObjectTable::Advance(Time now, Actions* actions) {
     scan.ranges.push_back({leaving.object, {node_, extent.segment, extent.offset, extent.size_bytes}});
   }
   leaving_ = std::move(later);
-  if (!scan.ranges.empty()) actions->push_back(std::move(scan));
+  if (!scan.ranges.empty()) actions->emplace_back(std::move(scan));
 }
 
 Time ObjectTable::next_deadline() const {
@@ -183,7 +183,8 @@ Time ObjectTable::next_deadline() const {
 bool ObjectTable::GrantRoom(const Wanted& wanted, bool pressed, Actions* actions) {
   const uint64_t lease_bytes = wanted.own() ? wanted.size_bytes : LeaseBytes(wanted.writer);
   if (!wanted.own()) {
-    if (const auto extent = space_.FindShared(wanted.writer, pressed ? wanted.size_bytes : std::max(wanted.size_bytes, lease_bytes / 2))) {
+    if (const auto extent = space_.FindShared(
+            wanted.writer, pressed ? wanted.size_bytes : std::max(wanted.size_bytes, lease_bytes / 2))) {
       GrantExtent(wanted, *extent, actions);
       return true;
     }
@@ -210,7 +211,7 @@ bool ObjectTable::CreateRoom(Wanted* wanted, bool pressed, Actions* actions) {
   wanted->segment = next_segment_++;
   creating_[wanted->segment] = size;
   creating_bytes_ += size;
-  actions->push_back(Create{wanted->segment, size});
+  actions->emplace_back(Create{wanted->segment, size});
   return true;
 }
 
@@ -220,7 +221,7 @@ bool ObjectTable::MakeQuota(uint64_t size_bytes, Actions* actions) {
   for (const uint64_t segment : space_.warm()) {
     if (segment_bytes() + size_bytes <= bytes_max_) break;
     space_.Remove(segment);
-    actions->push_back(Destroy{segment});
+    actions->emplace_back(Destroy{segment});
   }
   return true;
 }
@@ -236,7 +237,7 @@ void ObjectTable::GrantExtent(const Wanted& wanted, Extent extent, Actions* acti
   grant.segment = extent.segment;
   grant.offset = extent.offset;
   grant.size_bytes = extent.size_bytes;
-  actions->push_back(Grant{wanted.writer, std::move(grant)});
+  actions->emplace_back(Grant{wanted.writer, std::move(grant)});
 }
 
 void ObjectTable::Refuse(const Wanted& wanted, const std::string& why, Actions* actions) {
@@ -244,7 +245,7 @@ void ObjectTable::Refuse(const Wanted& wanted, const std::string& why, Actions* 
   grant.request = wanted.request;
   grant.error.code = rpc::ErrorCode::kOutOfMemory;
   grant.error.message = why;
-  actions->push_back(Grant{wanted.writer, std::move(grant)});
+  actions->emplace_back(Grant{wanted.writer, std::move(grant)});
 }
 
 // In the order of the requests.

@@ -1,22 +1,24 @@
-// ObjectTable decides about one node's memory: who may write where, which objects lie where, and when memory is used again.
+// ObjectTable decides about one node's memory: who may write where, which objects lie where, and when memory is used
+// again.
 //
-// Problem:    writers and readers share memory with no lock and no message per object, die at any point, and may together want
+// Problem:    writers and readers share memory with no lock and no message per object, die at any point, and may
+// together want
 //             more than there is.
 //
-//   Request ──► Grant (a range to write in) ──► Seal ──► sealed ──► Drop ──► leaving ──► Scan ──► Scanned: nobody reads ──► free
+//   Request ──► Grant (a range to write in) ──► Seal ──► sealed ──► Drop ──► leaving ──► Scan ──► Scanned: nobody reads
+//   ──► free
 //                                                                              ▲                    │ somebody reads it
 //                                                                              └── kRescan later ◄──┘
 //
-// Objects of kOwnSegmentBytesMin or more have a segment of their own, smaller ones share segments that are leased to one writer at a
-// time. The quota bounds the sum of the segments' sizes. A request that finds no room waits kWaitMax for others to drop or
-// return something, then is refused.
-// Ownership:  owns its state; the caller carries out the actions, in order.
-// Threads:    externally synchronised; pure.
-// Invariants: (1) the segments' sizes, those being created included, never exceed bytes_max.
+// Objects of kOwnSegmentBytesMin or more have a segment of their own, smaller ones share segments that are leased to
+// one writer at a time. The quota bounds the sum of the segments' sizes. A request that finds no room waits kWaitMax
+// for others to drop or return something, then is refused. Ownership:  owns its state; the caller carries out the
+// actions, in order. Threads:    externally synchronised; pure. Invariants: (1) the segments' sizes, those being
+// created included, never exceed bytes_max.
 //             (2) a range is leased again only after a scan that began when the object was leaving found no reader.
 //             (3) a sealed range is inside what its writer leases; of an object, the highest attempt stays.
-// Errors:     a refused Grant carries kOutOfMemory and says what is used; Seal and Return tell whether the request was legal.
-// See:        docs/objects.md, rpc/schema/object.capnp
+// Errors:     a refused Grant carries kOutOfMemory and says what is used; Seal and Return tell whether the request was
+// legal. See:        docs/objects.md, rpc/schema/object.capnp
 #ifndef MANTA_STORE_OBJECT_TABLE_H_
 #define MANTA_STORE_OBJECT_TABLE_H_
 
@@ -40,8 +42,8 @@ class ObjectTable {
  public:
   static constexpr uint64_t kAlignmentBytes = 64;
   static constexpr uint64_t kOwnSegmentBytesMin = 1 << 20;
-  static constexpr uint64_t kLeaseBytesMin = 1 << 20;       // the first lease of a writer; the next is twice as large
-  static constexpr uint64_t kLeaseBytesMax = 64 << 20;      // and at most 1/64 of the quota
+  static constexpr uint64_t kLeaseBytesMin = 1 << 20;   // the first lease of a writer; the next is twice as large
+  static constexpr uint64_t kLeaseBytesMax = 64 << 20;  // and at most 1/64 of the quota
   static constexpr Duration kRescan = std::chrono::milliseconds(100);
   static constexpr Duration kWaitMax = std::chrono::seconds(2);
 
@@ -52,7 +54,7 @@ class ObjectTable {
   };
 
   // ---- actions
-  struct Grant {                 // size_bytes 0: refused
+  struct Grant {  // size_bytes 0: refused
     ProcessId to;
     rpc::SegmentGrant grant;
   };
@@ -63,7 +65,7 @@ class ObjectTable {
   struct Destroy {
     uint64_t segment = 0;
   };
-  struct Scan {                  // at most one at a time; names each object once
+  struct Scan {  // at most one at a time; names each object once
     std::vector<std::pair<ObjectId, rpc::StoreLocation>> ranges;
   };
   using Action = std::variant<Grant, Create, Destroy, Scan>;
@@ -101,7 +103,7 @@ class ObjectTable {
   Time next_deadline() const;
 
   size_t object_count() const { return objects_.size(); }
-  uint64_t sealed_bytes() const { return sealed_bytes_; }     // referenced
+  uint64_t sealed_bytes() const { return sealed_bytes_; }  // referenced
   uint64_t leaving_bytes() const { return space_.used_bytes() - sealed_bytes_; }
   uint64_t segment_bytes() const { return space_.total_bytes() + creating_bytes_; }
   uint64_t warm_bytes() const { return space_.warm_bytes(); }
@@ -110,15 +112,15 @@ class ObjectTable {
   struct Wanted {
     ProcessId writer;
     uint64_t request = 0;
-    uint64_t size_bytes = 0;     // aligned
-    uint64_t segment = 0;        // that is being created for it; 0: it waits for room
+    uint64_t size_bytes = 0;  // aligned
+    uint64_t segment = 0;     // that is being created for it; 0: it waits for room
     Time give_up_at;
     bool own() const { return size_bytes >= kOwnSegmentBytesMin; }
   };
   struct Leaving {
     ObjectId object;
     Extent extent;
-    Time scan_at;                // not before
+    Time scan_at;  // not before
   };
 
   bool GrantRoom(const Wanted& wanted, bool pressed, Actions* actions);
@@ -135,16 +137,16 @@ class ObjectTable {
   NodeId node_ = 0;
   SegmentSpace space_;
   uint64_t next_segment_ = 1;
-  std::map<uint64_t, uint64_t> creating_;          // segment -> size
+  std::map<uint64_t, uint64_t> creating_;  // segment -> size
   uint64_t creating_bytes_ = 0;
-  std::deque<Wanted> waiting_;                     // in the order of their requests
-  std::map<ProcessId, uint64_t> lease_bytes_;      // of the next lease
+  std::deque<Wanted> waiting_;                 // in the order of their requests
+  std::map<ProcessId, uint64_t> lease_bytes_;  // of the next lease
 
   std::map<ObjectId, Object> objects_;
   uint64_t sealed_bytes_ = 0;
-  std::deque<Leaving> leaving_;                    // not being scanned
+  std::deque<Leaving> leaving_;  // not being scanned
   std::map<ObjectId, Extent> scanning_;
-  uint64_t pinned_bytes_ = 0;                      // of leaving_: found to be read
+  uint64_t pinned_bytes_ = 0;  // of leaving_: found to be read
 };
 
 }  // namespace manta::store

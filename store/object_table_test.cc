@@ -81,7 +81,7 @@ class ObjectTableTest : public ::testing::Test {
   uint64_t last_request_ = 0;
   std::map<uint64_t, rpc::SegmentGrant> grants_;
   std::set<uint64_t> segments_;
-  std::set<ObjectId> read_;      // pinned by somebody
+  std::set<ObjectId> read_;  // pinned by somebody
   std::string create_error_;
   int created_ = 0;
 };

@@ -16,8 +16,7 @@ uint64_t PinKey(uint64_t segment, uint64_t offset) { return ((segment << 40) | (
 absl::StatusOr<PinTable> PinTable::Create() {
   absl::StatusOr<base::UniqueFd> fd = base::CreateSealedMemfd("manta-pins", kTableBytes);
   if (!fd.ok()) return fd.status();
-  absl::StatusOr<base::Mapping> mapping =
-      base::Mapping::Map(fd->get(), kTableBytes, base::Mapping::Access::kReadWrite);
+  absl::StatusOr<base::Mapping> mapping = base::Mapping::Map(fd->get(), kTableBytes, base::Mapping::Access::kReadWrite);
   if (!mapping.ok()) return mapping.status();
   return PinTable(*std::move(fd), *std::move(mapping));
 }
@@ -53,8 +52,7 @@ void PinTable::Unpin(uint32_t slot) {
 absl::StatusOr<PinTableView> PinTableView::Map(const base::UniqueFd& fd) {
   absl::StatusOr<size_t> size = base::CheckSealed(fd.get(), kTableBytes);
   if (!size.ok()) return size.status();
-  absl::StatusOr<base::Mapping> mapping =
-      base::Mapping::Map(fd.get(), kTableBytes, base::Mapping::Access::kReadOnly);
+  absl::StatusOr<base::Mapping> mapping = base::Mapping::Map(fd.get(), kTableBytes, base::Mapping::Access::kReadOnly);
   if (!mapping.ok()) return mapping.status();
   return PinTableView(*std::move(mapping));
 }

@@ -1,9 +1,11 @@
 // PinTable is how a process tells its node, without a message, which objects it reads in place.
 //
 // Problem:    the node must not reuse memory that somebody reads, and a read must cost no system call.
-// Protocol:   hazard pointers (Michael 2004). The reader publishes the object's place in a slot of a memfd that it alone writes
-//             and the node maps read-only, then fences; the node, before it reuses a range, marks the object as leaving, fences, and scans
-//             the tables. A reader holds a counted reference while it publishes, so the object is not leaving yet.
+// Protocol:   hazard pointers (Michael 2004). The reader publishes the object's place in a slot of a memfd that it
+// alone writes
+//             and the node maps read-only, then fences; the node, before it reuses a range, marks the object as
+//             leaving, fences, and scans the tables. A reader holds a counted reference while it publishes, so the
+//             object is not leaving yet.
 // Threads:    Pin and Unpin: thread-safe. PinTableView: externally synchronised.
 // Invariants: (1) a slot that is not 0 names a range that is being read.
 #ifndef MANTA_STORE_PIN_TABLE_H_
@@ -46,7 +48,7 @@ class PinTable {
   struct Free {
     base::Mutex mutex;
     std::vector<uint32_t> slots MANTA_GUARDED_BY(mutex);
-    uint32_t used_max MANTA_GUARDED_BY(mutex) = 0;   // slots above were never used
+    uint32_t used_max MANTA_GUARDED_BY(mutex) = 0;  // slots above were never used
   };
   std::unique_ptr<Free> free_;
 };

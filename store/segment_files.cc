@@ -5,8 +5,7 @@
 namespace manta::store {
 
 absl::Status SegmentFiles::Create(uint64_t segment, uint64_t size_bytes) {
-  absl::StatusOr<base::UniqueFd> fd =
-      base::CreateSealedMemfd("manta-segment-" + std::to_string(segment), size_bytes);
+  absl::StatusOr<base::UniqueFd> fd = base::CreateSealedMemfd("manta-segment-" + std::to_string(segment), size_bytes);
   if (!fd.ok()) return fd.status();
   files_[segment] = {*std::move(fd), size_bytes};
   return absl::OkStatus();

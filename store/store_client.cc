@@ -6,7 +6,7 @@
 namespace manta::store {
 namespace {
 
-constexpr uint64_t kSmallObjectBytesMax = 1 << 20;   // from here on an object has a segment of its own
+constexpr uint64_t kSmallObjectBytesMax = 1 << 20;  // from here on an object has a segment of its own
 
 uint64_t Aligned(uint64_t bytes) {
   return (bytes + StoreClient::kAlignmentBytes - 1) / StoreClient::kAlignmentBytes * StoreClient::kAlignmentBytes;
@@ -22,6 +22,7 @@ StoreClient::~StoreClient() = default;
 absl::StatusOr<StoreClient::Room> StoreClient::Allocate(uint64_t size_bytes) {
   const uint64_t bytes = Aligned(std::max<uint64_t>(size_bytes, 1));
   base::MutexLock lock(&mutex_);
+  if (socket_ == nullptr) return absl::UnavailableError("the node daemon is gone");
   Lease own;
   Lease* lease = &own;
   if (bytes < kSmallObjectBytesMax) lease = &small_;
@@ -36,7 +37,8 @@ absl::StatusOr<StoreClient::Room> StoreClient::Allocate(uint64_t size_bytes) {
   }
   Room room;
   room.location = {node_, lease->segment, lease->offset, size_bytes};
-  room.data = segments_[lease->segment].writable.mutable_data() + lease->offset;
+  room.keep = segments_[lease->segment].writable;
+  room.data = segments_[lease->segment].writable->mutable_data() + lease->offset;
   lease->offset += bytes;
   if (lease == &own && own.end > own.offset) {
     (void)socket_->Send(rpc::SegmentReturn{own.segment, own.offset, own.end - own.offset});
@@ -46,12 +48,21 @@ absl::StatusOr<StoreClient::Room> StoreClient::Allocate(uint64_t size_bytes) {
 
 void StoreClient::Abandon(const Room& room) {
   base::MutexLock lock(&mutex_);
+  if (socket_ == nullptr) return;
   const uint64_t bytes = Aligned(std::max<uint64_t>(room.location.size_bytes, 1));
   (void)socket_->Send(rpc::SegmentReturn{room.location.segment, room.location.offset, bytes});
 }
 
-absl::StatusOr<const char*> StoreClient::Read(const rpc::StoreLocation& location) {
+void StoreClient::Close() {
   base::MutexLock lock(&mutex_);
+  socket_.reset();
+  segments_.clear();
+  small_ = {};
+}
+
+absl::StatusOr<StoreClient::View> StoreClient::Read(const rpc::StoreLocation& location) {
+  base::MutexLock lock(&mutex_);
+  if (socket_ == nullptr) return absl::UnavailableError("the node daemon is gone");
   Segment& segment = segments_[location.segment];
   if (!segment.read_only) {
     absl::StatusOr<rpc::MessageWithDescriptors> answer = Ask(rpc::SegmentMap{location.segment});
@@ -64,20 +75,21 @@ absl::StatusOr<const char*> StoreClient::Read(const rpc::StoreLocation& location
     absl::StatusOr<base::Mapping> mapping =
         base::Mapping::Map(answer->descriptors[0].get(), *size, base::Mapping::Access::kReadOnly);
     if (!mapping.ok()) return mapping.status();
-    segment.read_only = *std::move(mapping);
+    segment.read_only = std::make_shared<base::Mapping>(*std::move(mapping));
   }
-  if (location.offset > segment.read_only.size() || location.size_bytes > segment.read_only.size() - location.offset) {
+  const size_t size_bytes = segment.read_only->size();
+  if (location.offset > size_bytes || location.size_bytes > size_bytes - location.offset) {
     return absl::InvalidArgumentError("a location outside of its segment");
   }
-  return segment.read_only.data() + location.offset;
+  return View{segment.read_only->data() + location.offset, segment.read_only};
 }
 
 bool StoreClient::IsMapped(const void* address) const {
   base::MutexLock lock(&mutex_);
   const char* const at = static_cast<const char*>(address);
   return std::any_of(segments_.begin(), segments_.end(), [at](const auto& entry) {
-    const base::Mapping& mapping = entry.second.read_only;
-    return mapping && at >= mapping.data() && at < mapping.data() + mapping.size();
+    const std::shared_ptr<base::Mapping>& mapping = entry.second.read_only;
+    return mapping != nullptr && at >= mapping->data() && at < mapping->data() + mapping->size();
   });
 }
 
@@ -95,13 +107,13 @@ absl::StatusOr<rpc::SegmentGrant> StoreClient::RequestSegment(uint64_t size_byte
   }
   Segment& segment = segments_[grant->segment];
   const uint64_t end = grant->offset + grant->size_bytes;
-  if (!segment.writable || end > segment.writable.size() || grant->size_bytes < size_bytes) {
+  if (!segment.writable || end > segment.writable->size() || grant->size_bytes < size_bytes) {
     return absl::InternalError("the daemon granted a range that is not there");
   }
   if (segment.populated_bytes < end) {
     constexpr uint64_t kPageBytes = 4096;
     const uint64_t start = segment.populated_bytes / kPageBytes * kPageBytes;
-    absl::Status populated = base::Populate(segment.writable.mutable_data() + start, end - start);
+    absl::Status populated = base::Populate(segment.writable->mutable_data() + start, end - start);
     if (!populated.ok() && !absl::IsUnimplemented(populated)) return populated;
     segment.populated_bytes = end;
   }
@@ -125,7 +137,7 @@ absl::Status StoreClient::MapWritable(uint64_t segment, const base::UniqueFd& fd
   if (!size.ok()) return size.status();
   absl::StatusOr<base::Mapping> mapping = base::Mapping::Map(fd.get(), *size, base::Mapping::Access::kReadWrite);
   if (!mapping.ok()) return mapping.status();
-  segments_[segment].writable = *std::move(mapping);
+  segments_[segment].writable = std::make_shared<base::Mapping>(*std::move(mapping));
   return absl::OkStatus();
 }
 

@@ -3,9 +3,9 @@
 // Problem:    Put must cost one memcpy and Get no copy and no system call once a segment is mapped.
 // Ownership:  owns the mappings. Borrows the descriptor socket to the node, on which it asks and waits itself.
 // Threads:    thread-safe. Allocate and Read may wait for the daemon (bounded by kAnswerTimeout).
-// Invariants: (1) a segment is mapped read-only but for the ranges this process writes, which have a mapping of their own.
-// Errors:     kResourceExhausted: the store is full (the message says used and limit); kUnavailable: the daemon is gone.
-// See:        store/object_table.h (the node's side), rpc/schema/object.capnp (SegmentRequest, SegmentMap)
+// Invariants: (1) a segment is mapped read-only but for the ranges this process writes, which have a mapping of their
+// own. Errors:     kResourceExhausted: the store is full (the message says used and limit); kUnavailable: the daemon is
+// gone. See:        store/object_table.h (the node's side), rpc/schema/object.capnp (SegmentRequest, SegmentMap)
 #ifndef MANTA_STORE_STORE_CLIENT_H_
 #define MANTA_STORE_STORE_CLIENT_H_
 
@@ -34,22 +34,30 @@ class StoreClient {
   struct Room {
     rpc::StoreLocation location;
     char* data = nullptr;
+    std::shared_ptr<const void> keep;  // of the mapping that `data` lies in
   };
   absl::StatusOr<Room> Allocate(uint64_t size_bytes);
   // Gives unsealed room back.
   void Abandon(const Room& room);
 
+  struct View {
+    const char* data = nullptr;
+    std::shared_ptr<const void> keep;  // of the mapping
+  };
   // The bytes at `location` (of this node). Maps the segment on first use.
-  absl::StatusOr<const char*> Read(const rpc::StoreLocation& location);
+  absl::StatusOr<View> Read(const rpc::StoreLocation& location);
+
+  // Closes the socket; what is mapped stays until the last View and Room in it is gone. From then on: kUnavailable.
+  void Close();
 
   // True for an address inside a mapping for reading (a view of the store).
   bool IsMapped(const void* address) const;
 
  private:
   struct Segment {
-    base::Mapping read_only;
-    base::Mapping writable;
-    uint64_t populated_bytes = 0;   // of `writable`, from its start: pages that are mapped and in memory
+    std::shared_ptr<base::Mapping> read_only;
+    std::shared_ptr<base::Mapping> writable;
+    uint64_t populated_bytes = 0;  // of `writable`, from its start: pages that are mapped and in memory
   };
   struct Lease {
     uint64_t segment = 0;

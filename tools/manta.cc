@@ -23,8 +23,8 @@ int BenchOneMain(int argc, char** argv) {
     if (benchmark.name != argv[2]) continue;
     nlohmann::json samples = nlohmann::json::array();
     for (const manta::bench::Sample& sample : benchmark.run(context)) {
-      samples.push_back({{"value", sample.value},
-                         {"limit", sample.limit ? nlohmann::json(*sample.limit) : nlohmann::json(nullptr)}});
+      samples.push_back(
+          {{"value", sample.value}, {"limit", sample.limit ? nlohmann::json(*sample.limit) : nlohmann::json(nullptr)}});
     }
     std::cout << samples.dump() << "\n";
     return 0;

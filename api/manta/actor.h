@@ -8,7 +8,8 @@
 // process dies it is constructed anew, with the same arguments, up to MaxRestarts times; calls that it had begun then
 // end with an ActorDiedError unless MaxTaskRetries says that they may run twice.
 //
-// Threads:    a handle is used as a shared_ptr is; calls may be made from any thread. Builders: externally synchronised.
+// Threads:    a handle is used as a shared_ptr is; calls may be made from any thread. Builders: externally
+// synchronised.
 #ifndef MANTA_ACTOR_H_
 #define MANTA_ACTOR_H_
 
@@ -37,8 +38,10 @@ class MethodCall {
   using Type = internal::Signature<decltype(M)>;
   template <class S>
   static constexpr bool IsMethodOfT() {
-    if constexpr (S::is_method) return std::is_base_of_v<typename S::Class, T>;
-    else return false;
+    if constexpr (S::is_method)
+      return std::is_base_of_v<typename S::Class, T>;
+    else
+      return false;
   }
 
  public:
@@ -86,7 +89,8 @@ class MethodCall {
       internal::ExplainTravel<MethodCall, Parameters, Result>();
       return Ref();
     } else if constexpr (!internal::ArgumentsFacts<Parameters, Given...>::ok) {
-      internal::ExplainArguments<MethodCall>(static_cast<Parameters*>(nullptr), static_cast<std::tuple<Given...>*>(nullptr));
+      internal::ExplainArguments<MethodCall>(static_cast<Parameters*>(nullptr),
+                                             static_cast<std::tuple<Given...>*>(nullptr));
       return Ref();
     } else {
       auto args = internal::MakeArguments(static_cast<Parameters*>(nullptr), std::forward<Given>(given)...);
@@ -121,25 +125,26 @@ class ActorHandle {
     return MethodCall<T, M>(ref_.handle);
   }
 
-  // Has `callback` run once, on a thread of Manta's, when the actor is dead for good (not between restarts): soon, if it
-  // is dead already. It may make calls, but not wait for long. It is not run after Shutdown, nor when this process's last
-  // handle is gone before the actor is.
+  // Has `callback` run once, on a thread of Manta's, when the actor is dead for good (not between restarts): soon, if
+  // it is dead already. It may make calls, but not wait for long. It is not run after Shutdown, nor when this process's
+  // last handle is gone before the actor is.
   void OnDeath(std::function<void(const ActorDiedError&)> callback) const {
-    internal::BackendOf(ref_.handle).OnDeath(ref_.handle, [callback = std::move(callback)](const internal::ErrorValue& error) {
-      callback(ActorDiedError(error));
-    });
+    internal::BackendOf(ref_.handle)
+        .OnDeath(ref_.handle, [callback = std::move(callback)](const internal::ErrorValue& error) {
+          callback(ActorDiedError(error));
+        });
   }
 
   const internal::RefHandle& handle() const { return ref_.handle; }
 
   template <class Archive>
-    requires std::same_as<Archive, OutputArchive>
+  requires std::same_as<Archive, OutputArchive>
   void save(Archive& archive) const {
     archive.SaveRef(ref_.handle);
     archive(ref_.max_concurrency);
   }
   template <class Archive>
-    requires std::same_as<Archive, InputArchive>
+  requires std::same_as<Archive, InputArchive>
   void load(Archive& archive) {
     ref_.handle = archive.LoadRef();
     archive(ref_.max_concurrency);
@@ -202,8 +207,8 @@ class Actor {
     options_.max_concurrency = internal::CheckedConcurrency(threads);
     return *this;
   }
-  // From how many unfinished calls of one process on, Remote throws a BackPressureError at once. Default: from 16 Ki on it
-  // waits for up to 30 s, then throws. InvalidArgumentError: 0.
+  // From how many unfinished calls of one process on, Remote throws a BackPressureError at once. Default: from 16 Ki on
+  // it waits for up to 30 s, then throws. InvalidArgumentError: 0.
   Actor& MaxPendingCalls(uint64_t count) {
     options_.max_pending_calls = internal::CheckedPendingCalls(count);
     return *this;
@@ -224,8 +229,8 @@ class Actor {
     } else {
       auto args = internal::MakeArguments(static_cast<Parameters*>(nullptr), std::forward<Given>(given)...);
       return ActorHandle<T>(
-          {internal::Current().CreateActor(internal::ConstructorId<T>(static_cast<Parameters*>(nullptr)), typeid(T).name(),
-                                           std::move(args), options_),
+          {internal::Current().CreateActor(internal::ConstructorId<T>(static_cast<Parameters*>(nullptr)),
+                                           typeid(T).name(), std::move(args), options_),
            options_.max_concurrency});
     }
   }

@@ -14,7 +14,8 @@
 // more do not go through the stream: they are copied once, from the user's memory to where the value will live. A
 // Tensor or Buffer that lies in the store travels as a ref to it.
 //
-// Invariants: (1) InputArchive never reads past the bytes it was given, and refuses a size that the bytes left could not
+// Invariants: (1) InputArchive never reads past the bytes it was given, and refuses a size that the bytes left could
+// not
 //                 hold before anything is allocated for it.
 //             (2) OutputArchive keeps a pointer into user memory only if that memory is part of the value being
 //                 written; a temporary that a save function makes is copied at once.
@@ -47,8 +48,8 @@ inline constexpr uint32_t kNestingMax = 1000;
 
 class MANTA_EXPORT OutputArchive : public cereal::OutputArchive<OutputArchive> {
  public:
-  // Writes to `out`. `owner` keeps the value that is written alive for as long as pointers into it are needed; null: see
-  // Serialized::Part::keep.
+  // Writes to `out`. `owner` keeps the value that is written alive for as long as pointers into it are needed; null:
+  // see Serialized::Part::keep.
   OutputArchive(internal::Serialized* out, std::shared_ptr<const void> owner);
   ~OutputArchive();
 
@@ -94,7 +95,8 @@ class MANTA_EXPORT InputArchive : public cereal::InputArchive<InputArchive> {
   std::string_view LoadPart();
   // The next `size_bytes` of the stream, in place.
   std::string_view LoadBytes(uint64_t size_bytes) {
-    if (size_bytes > static_cast<uint64_t>(end_ - at_)) [[unlikely]] FailShort(size_bytes);
+    if (size_bytes > static_cast<uint64_t>(end_ - at_)) [[unlikely]]
+      FailShort(size_bytes);
     const char* const begin = at_;
     at_ += size_bytes;
     return {begin, static_cast<size_t>(size_bytes)};
@@ -111,7 +113,8 @@ class MANTA_EXPORT InputArchive : public cereal::InputArchive<InputArchive> {
   // The bytes of a run of `count` elements of `element_bytes`, in place, wherever they are.
   std::string_view LoadRun(uint64_t count, size_t element_bytes);
   void Enter() {
-    if (++depth_ > kNestingMax) [[unlikely]] FailDepth();
+    if (++depth_ > kNestingMax) [[unlikely]]
+      FailDepth();
   }
   void Leave() { --depth_; }
   // SerializationError unless the whole value has been read.
@@ -123,7 +126,7 @@ class MANTA_EXPORT InputArchive : public cereal::InputArchive<InputArchive> {
   uint64_t left_bytes() const { return static_cast<uint64_t>(end_ - at_) + parts_left_bytes_; }
 
   const internal::Payload& payload_;
-  const char* at_ = nullptr;   // the stream
+  const char* at_ = nullptr;  // the stream
   const char* end_ = nullptr;
   const char* parts_ = nullptr;  // the table of parts: pairs of u64
   uint32_t part_count_ = 0;
@@ -171,12 +174,10 @@ void epilogue(InputArchive& archive, const T&) {
 }
 
 template <class T>
-  requires std::is_arithmetic_v<T>
-void save(OutputArchive& archive, const T& value) {
-  archive.saveBinary(&value, sizeof value);
-}
+requires std::is_arithmetic_v<T>
+void save(OutputArchive& archive, const T& value) { archive.saveBinary(&value, sizeof value); }
 template <class T>
-  requires std::is_arithmetic_v<T>
+requires std::is_arithmetic_v<T>
 void load(InputArchive& archive, T& value) {
   if constexpr (std::is_same_v<T, bool>) {
     value = archive.LoadBytes(1)[0] != 0;  // any other bit pattern in a bool is undefined behaviour
@@ -232,7 +233,7 @@ void load(InputArchive& archive, std::basic_string<C, Traits, Allocator>& text) 
 }
 
 template <class T, class Allocator>
-  requires internal::kIsNumber<T>
+requires internal::kIsNumber<T>
 void save(OutputArchive& archive, const std::vector<T, Allocator>& values) {
   archive.SaveSize(values.size());
   archive.SaveRun(values.data(), values.size() * sizeof(T));
@@ -247,23 +248,23 @@ void AssignRun(std::string_view bytes, std::vector<T, Allocator>* values) {
     values->assign(begin, begin + bytes.size() / sizeof(T));
   } else {
     values->resize(bytes.size() / sizeof(T));
-    std::memcpy(values->data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(values->data(), bytes.data(), bytes.size());
   }
 }
 
 }  // namespace internal
 
 template <class T, class Allocator>
-  requires internal::kIsNumber<T>
+requires internal::kIsNumber<T>
 void load(InputArchive& archive, std::vector<T, Allocator>& values) {
   const uint64_t count = archive.LoadSize();
   internal::AssignRun(archive.LoadRun(count, sizeof(T)), &values);
 }
 
-// Vectors of other things grow as their elements arrive: a false size costs no more memory than the bytes that are there.
+// Vectors of other things grow as their elements arrive: a false size costs no more memory than the bytes that are
+// there.
 template <class T, class Allocator>
-  requires(!std::is_arithmetic_v<T>)
-void load(InputArchive& archive, std::vector<T, Allocator>& values) {
+requires(!std::is_arithmetic_v<T>) void load(InputArchive& archive, std::vector<T, Allocator>& values) {
   constexpr uint64_t kReservedBytesMax = 64 << 10;
   const uint64_t count = archive.LoadSize();
   values.clear();

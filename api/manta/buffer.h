@@ -27,7 +27,9 @@ class Buffer {
     return Buffer(Tensor::Copy(std::span<const std::byte>(data, bytes.size()), {static_cast<int64_t>(bytes.size())}));
   }
   // Writable store memory, as manta::Create.
-  static Buffer Create(size_t size_bytes) { return Buffer(manta::Create<std::byte>({static_cast<int64_t>(size_bytes)})); }
+  static Buffer Create(size_t size_bytes) {
+    return Buffer(manta::Create<std::byte>({static_cast<int64_t>(size_bytes)}));
+  }
 
   size_t size() const { return bytes_.size(); }
   bool empty() const { return bytes_.empty(); }

@@ -93,10 +93,11 @@ template <class V>
 auto Put(V&& value) {
   using Stored = internal::TravellingType<V>;
   static_assert(!internal::RefTraits<Stored>::is_ref, "Manta: Put was given an ObjectRef: its value is stored already");
-  static_assert(internal::RefTraits<Stored>::is_ref || internal::Serializable<Stored>::value,
-                "Manta: Put was given a value of a type that cannot be sent: give it a member `template <class Archive> "
-                "void serialize(Archive& archive) { archive(member_1, member_2); }`, or include the header of cereal's "
-                "that knows it (<cereal/types/...>)");
+  static_assert(
+      internal::RefTraits<Stored>::is_ref || internal::Serializable<Stored>::value,
+      "Manta: Put was given a value of a type that cannot be sent: give it a member `template <class Archive> "
+      "void serialize(Archive& archive) { archive(member_1, member_2); }`, or include the header of cereal's "
+      "that knows it (<cereal/types/...>)");
   internal::Backend& backend = internal::Current();
   if constexpr (std::is_same_v<Stored, Tensor>) {
     if (internal::RefHandle sealed = value.SealAlone()) return ObjectRef<Stored>(std::move(sealed));

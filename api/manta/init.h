@@ -6,9 +6,9 @@
 //   }                                             // ~Runtime: Shutdown
 //
 // Call it at the top of main, before any thread is started: the workers of the job are this executable, started again,
-// and run main up to here. What is above it runs in every worker. Which cluster: --manta-address, else MANTA_ADDRESS, else
-// an embedded one of this machine's, which ends with the program. --manta-local runs everything in this process, for
-// debuggers.
+// and run main up to here. What is above it runs in every worker. Which cluster: --manta-address, else MANTA_ADDRESS,
+// else an embedded one of this machine's, which ends with the program. --manta-local runs everything in this process,
+// for debuggers.
 #ifndef MANTA_INIT_H_
 #define MANTA_INIT_H_
 
@@ -27,13 +27,13 @@ namespace manta {
 
 // What is not set here is found out, or documented below. A flag or variable (in parentheses) wins over it.
 struct Options {
-  std::optional<int> num_cpus = {};                   // of an embedded cluster; default: the machine's (--manta-num-cpus)
-  std::optional<int> num_gpus = {};                   // default: those found (--manta-num-gpus)
-  std::map<std::string, double> resources = {};       // custom ones of an embedded cluster, by name (--manta-resources)
-  std::optional<uint64_t> store_memory_bytes = {};    // >= 1 MiB; default: 30% of what is free (--manta-store-memory)
-  std::string name_space = {};                        // of this job's named actors; default: one that no other job has
-  bool log_to_driver = true;                          // print here what workers print
-  bool handle_interrupt = true;                       // Ctrl-C: once, Shutdown and end; twice, end at once
+  std::optional<int> num_cpus = {};                 // of an embedded cluster; default: the machine's (--manta-num-cpus)
+  std::optional<int> num_gpus = {};                 // default: those found (--manta-num-gpus)
+  std::map<std::string, double> resources = {};     // custom ones of an embedded cluster, by name (--manta-resources)
+  std::optional<uint64_t> store_memory_bytes = {};  // >= 1 MiB; default: 30% of what is free (--manta-store-memory)
+  std::string name_space = {};                      // of this job's named actors; default: one that no other job has
+  bool log_to_driver = true;                        // print here what workers print
+  bool handle_interrupt = true;                     // Ctrl-C: once, Shutdown and end; twice, end at once
 };
 
 // Owns the connection: its destructor runs Shutdown. Movable.
@@ -57,8 +57,8 @@ class MANTA_EXPORT Runtime {
 // functions of one name; NodeDiedError and others: no cluster could be reached, with what to do about it.
 [[nodiscard]] MANTA_EXPORT Runtime Init(int& argc, char** argv, const Options& options = {});
 
-// Lets calls that were submitted be delivered, takes back those that have not begun (and says in the log how many), ends
-// what runs, and returns. From then on the API throws ShutdownError. Does nothing if there is no runtime.
+// Lets calls that were submitted be delivered, takes back those that have not begun (and says in the log how many),
+// ends what runs, and returns. From then on the API throws ShutdownError. Does nothing if there is no runtime.
 MANTA_EXPORT void Shutdown();
 
 // Waits until every call of this process has ended; false: `timeout` ran out first.

@@ -3,8 +3,8 @@
 //   // in a .cc of the program that has the class, at namespace scope:
 //   MANTA_METHODS(Counter, Add, Get);
 //
-// A program registers the methods that it calls itself. A handle of another program (a named actor) may call others, and
-// those must be in the table of the program that hosts the actor: name them here. Overloaded methods cannot be.
+// A program registers the methods that it calls itself. A handle of another program (a named actor) may call others,
+// and those must be in the table of the program that hosts the actor: name them here. Overloaded methods cannot be.
 #ifndef MANTA_METHODS_H_
 #define MANTA_METHODS_H_
 
@@ -19,7 +19,7 @@ bool RegisterMethods() {
 
 }  // namespace manta::internal
 
-#define MANTA_METHODS(Class, ...)                                                        \
+#define MANTA_METHODS(Class, ...)                                                         \
   [[maybe_unused]] static const bool MANTA_INTERNAL_CONCAT(manta_methods_, __COUNTER__) = \
       ::manta::internal::RegisterMethods<Class MANTA_INTERNAL_EACH(Class, __VA_ARGS__)>()
 

@@ -5,7 +5,8 @@
 //   auto twice = manta::Task<&Double>().Remote(sum);   // passed as its value, once that is there
 //
 // It may be copied, kept in containers, passed to calls, returned from them, and nested in values that are: the object
-// lives until the last copy, in whatever process, is gone. An empty ref (default-constructed, moved from) names nothing.
+// lives until the last copy, in whatever process, is gone. An empty ref (default-constructed, moved from) names
+// nothing.
 //
 // A call's parameter of type T takes an ObjectRef<T> and gets the value; a parameter of type ObjectRef<T>, or of a type
 // that has refs in it, gets the ref itself, whether or not the object is there yet.
@@ -70,15 +71,11 @@ class ObjectRef {
 
   // Inside values that Manta sends. Other archives of cereal's cannot write a ref.
   template <class Archive>
-    requires std::same_as<Archive, OutputArchive>
-  void save(Archive& archive) const {
-    archive.SaveRef(handle_);
-  }
+  requires std::same_as<Archive, OutputArchive>
+  void save(Archive& archive) const { archive.SaveRef(handle_); }
   template <class Archive>
-    requires std::same_as<Archive, InputArchive>
-  void load(Archive& archive) {
-    handle_ = archive.LoadRef();
-  }
+  requires std::same_as<Archive, InputArchive>
+  void load(Archive& archive) { handle_ = archive.LoadRef(); }
 
  private:
   internal::RefHandle handle_;

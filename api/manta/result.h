@@ -18,8 +18,8 @@ namespace manta {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                                     // NOLINT: implicit, like a return
-  Result(std::shared_ptr<const Error> error) : error_(std::move(error)) {}          // NOLINT
+  Result(T value) : value_(std::move(value)) {}                             // NOLINT: implicit, like a return
+  Result(std::shared_ptr<const Error> error) : error_(std::move(error)) {}  // NOLINT
 
   bool ok() const { return error_ == nullptr; }
   explicit operator bool() const { return ok(); }

@@ -3,9 +3,9 @@
 //   manta::ObjectRef<int> sum = manta::Task<&Add>().Remote(1, 2);
 //   manta::ObjectRef<Model> model = manta::Task<&Train>().Name("train").NumCpus(2).MaxRetries(0).Remote(data, 0.1);
 //
-// F may be a free function, a static member, an overload (`Task<static_cast<int (*)(int)>(&F)>()`), an instantiation of a
-// template, or a lambda that captures nothing (`Task<[](int x) { return x + 1; }>()`). Its parameters and its result are
-// values (see archive.h): no pointers, no non-const references.
+// F may be a free function, a static member, an overload (`Task<static_cast<int (*)(int)>(&F)>()`), an instantiation of
+// a template, or a lambda that captures nothing (`Task<[](int x) { return x + 1; }>()`). Its parameters and its result
+// are values (see archive.h): no pointers, no non-const references.
 //
 // Remote returns at once. The task runs when its ref arguments are ready and a worker has the resources; what F returns
 // or throws comes out of Get. A task whose worker dies is run again, up to MaxRetries times, so it may run more than
@@ -102,8 +102,8 @@ class Task {
       return Ref();
     } else {
       auto args = internal::MakeArguments(static_cast<Parameters*>(nullptr), std::forward<Given>(given)...);
-      auto returns = internal::Current().SubmitTask(internal::Registration<internal::TaskFunction<F>>::id, std::move(args),
-                                                    1, options_);
+      auto returns = internal::Current().SubmitTask(internal::Registration<internal::TaskFunction<F>>::id,
+                                                    std::move(args), 1, options_);
       return Ref(std::move(returns.at(0)));
     }
   }

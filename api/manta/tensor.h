@@ -115,7 +115,8 @@ class MANTA_EXPORT Tensor {
   Tensor(std::shared_ptr<internal::TensorStorage> storage, char* data, DType dtype, Shape shape);
   static Tensor CopyOf(const void* data, size_t size, DType dtype, Shape shape);
   void CheckType(DType wanted) const {
-    if (wanted != dtype_) [[unlikely]] FailType(wanted);
+    if (wanted != dtype_) [[unlikely]]
+      FailType(wanted);
   }
   [[noreturn]] void FailType(DType wanted) const;
 

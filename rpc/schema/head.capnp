@@ -36,6 +36,7 @@ struct NodeRegister {
   # node -> head. Answered by NodeAccepted or NodeFenced.
   info @0 :NodeInfo;
   actors @1 :List(Actor.ActorStarted);  # registered actors that live here, for reconciliation
+  ended @2 :List(Actor.ActorEnded);     # ... and that ended here lately: the head may have missed it
 }
 
 struct NodeAccepted {

@@ -45,7 +45,7 @@ size_t ArgsBytes(const rpc::ActorSpec& spec) {
 struct HeadCore::Impl {
   struct Node {
     rpc::NodeInfo info;
-    base::ResourceSet placed;        // given to actors since its last report
+    base::ResourceSet placed;  // given to actors since its last report
     bool registered = false;   // in this life of the head
     bool connected = false;
   };
@@ -111,27 +111,27 @@ struct HeadCore::Impl {
   void Log(LogLine::Level level, std::string text);
 
   const HeadOptions options_;
-  const Time grace_end_;                 // nothing is restarted before it
+  const Time grace_end_;  // nothing is restarted before it
   base::Rng rng_;
 
   NodeId next_node_ = 1;
-  std::map<NodeId, Node> nodes_;         // alive (or, after a restart, not known to be dead)
+  std::map<NodeId, Node> nodes_;  // alive (or, after a restart, not known to be dead)
   FailureDetector detector_;
-  bool view_changed_ = false;            // the set of nodes: told at once
-  bool view_stale_ = false;              // what they have: told when the interval is over
+  bool view_changed_ = false;  // the set of nodes: told at once
+  bool view_stale_ = false;    // what they have: told when the interval is over
   Time view_due_{};
   uint64_t view_version_ = 0;
   JobTable jobs_;
   NameTable names_;
   ActorDirectory directory_;
   Time place_due_ = kInfiniteFuture;
-  std::deque<std::string> gone_nodes_;   // keys, oldest first
+  std::deque<std::string> gone_nodes_;  // keys, oldest first
   std::deque<std::string> gone_jobs_;
   std::map<std::string, std::string> obituaries_;  // by key: the reason
 
-  uint64_t batch_ = 0;                   // the last one issued
+  uint64_t batch_ = 0;  // the last one issued
   uint64_t persisted_ = 0;
-  std::deque<Held> held_;                // in order: a send never overtakes another
+  std::deque<Held> held_;  // in order: a send never overtakes another
 
   // of the Handle call that runs
   Time now_{};
@@ -302,22 +302,23 @@ void HeadCore::Impl::OnMessage(NodeId, rpc::ActorCreate& message) {
     return Refuse(spec, MakeError(rpc::ErrorCode::kShutdown, "the actor's job has ended"));
   }
   if (ArgsBytes(spec) > kActorArgsBytesMax) {
-    directory_.CreateRefused(spec,
-                             MakeError(rpc::ErrorCode::kInvalidArgument,
-                                       "the arguments of a named or restartable actor are limited to " +
-                                           std::to_string(kActorArgsBytesMax) + " bytes, these have " +
-                                           std::to_string(ArgsBytes(spec)) + ": Put the large ones and pass their refs"),
-                             &output);
+    directory_.CreateRefused(
+        spec,
+        MakeError(rpc::ErrorCode::kInvalidArgument, "the arguments of a named or restartable actor are limited to " +
+                                                        std::to_string(kActorArgsBytesMax) + " bytes, these have " +
+                                                        std::to_string(ArgsBytes(spec)) +
+                                                        ": Put the large ones and pass their refs"),
+        &output);
     return CarryOut(output);
   }
   if (!spec.name.empty()) {
     const ActorId holder = names_.Take(spec.name_space, spec.name, spec.actor);
     if (MANTA_RULE("head.name_once") && holder != spec.actor) {
-      directory_.CreateRefused(spec,
-                               MakeError(rpc::ErrorCode::kNameTaken, "the name '" + spec.name + "' in namespace '" +
-                                                                         spec.name_space + "' belongs to actor " +
-                                                                         ToString(holder)),
-                               &output);
+      directory_.CreateRefused(
+          spec,
+          MakeError(rpc::ErrorCode::kNameTaken, "the name '" + spec.name + "' in namespace '" + spec.name_space +
+                                                    "' belongs to actor " + ToString(holder)),
+          &output);
       return CarryOut(output);
     }
   }
@@ -337,8 +338,9 @@ void HeadCore::Impl::OnMessage(NodeId, rpc::ActorEnded& message) {
   CarryOut(output);
 }
 
-void HeadCore::Impl::OnMessage(NodeId from, rpc::ActorWatch& message) {
-  if (message.watcher.node != from) return;
+// It may come by way of the creator's node.
+void HeadCore::Impl::OnMessage(NodeId, rpc::ActorWatch& message) {
+  if (!nodes_.contains(message.watcher.node)) return;
   ActorDirectory::Output output;
   if (directory_.Find(message.actor) == nullptr && !nodes_.contains(message.actor.creator.node)) {
     // Nobody will create it any more.
@@ -348,7 +350,7 @@ void HeadCore::Impl::OnMessage(NodeId from, rpc::ActorWatch& message) {
     update.version = 1;
     update.state = rpc::ActorState::kDead;
     update.error = MakeError(rpc::ErrorCode::kNodeDied, "the node that counted the actor's handles died");
-    return Send(from, std::move(update));
+    return Send(message.watcher.node, std::move(update));
   }
   directory_.Watch(message, &output);
   CarryOut(output);
@@ -392,7 +394,7 @@ void HeadCore::Impl::Welcome(NodeId id, uint64_t connection, rpc::NodeRegister m
   if (!again) return;
   SendObituaries(id);
   ActorDirectory::Output output;
-  directory_.NodeReturned(id, message.actors, &output);
+  directory_.NodeReturned(id, message.actors, message.ended, &output);
   CarryOut(output);
 }
 
@@ -423,7 +425,8 @@ void HeadCore::Impl::SendView() {
 // What a node may have missed while the head, or the connection to it, was away.
 void HeadCore::Impl::SendObituaries(NodeId node) {
   for (const std::string& key : gone_nodes_) {
-    if (const auto number = head_records::NumberOf(key); number.ok()) Send(node, rpc::NodeDied{*number, obituaries_[key]});
+    if (const auto number = head_records::NumberOf(key); number.ok())
+      Send(node, rpc::NodeDied{*number, obituaries_[key]});
   }
   for (const std::string& key : gone_jobs_) {
     if (const auto number = head_records::NumberOf(key); number.ok()) Send(node, rpc::JobEnd{*number});
@@ -472,8 +475,9 @@ void HeadCore::Impl::CarryOut(const ActorDirectory::Output& output) {
   for (const ActorId actor : output.erased) Write(head_records::ActorKey(actor), std::nullopt);
   for (const ActorDirectory::Dead& dead : output.dead) names_.Free(dead.name_space, dead.name, dead.actor);
   for (const ActorDirectory::Stop& stop : output.stops) {
-    Send(stop.node, rpc::ActorKill{.actor = stop.actor, .no_restart = true, .graceful = stop.graceful,
-                                   .incarnation = stop.incarnation});
+    Send(stop.node,
+         rpc::ActorKill{
+             .actor = stop.actor, .no_restart = true, .graceful = stop.graceful, .incarnation = stop.incarnation});
   }
   for (const ActorDirectory::Restart& restart : output.restarts) {
     Send(restart.node, rpc::ActorStart{directory_.Find(restart.actor)->spec, restart.incarnation});
@@ -504,7 +508,8 @@ void HeadCore::Impl::PlaceActors() {
   }
 }
 
-// A node with room, better not the one where it was lost. If none has room now, one that could have: it queues the start.
+// A node with room, better not the one where it was lost. If none has room now, one that could have: it queues the
+// start.
 NodeId HeadCore::Impl::ChooseNode(const rpc::ActorSpec& spec, NodeId last_node) {
   std::vector<rpc::NodeInfo> others, all, empty;
   for (const auto& [id, node] : nodes_) {
@@ -557,7 +562,9 @@ void HeadCore::Impl::Remember(std::deque<std::string>* keys, const std::string& 
   }
 }
 
-void HeadCore::Impl::Log(LogLine::Level level, std::string text) { actions_->push_back(LogLine{level, std::move(text)}); }
+void HeadCore::Impl::Log(LogLine::Level level, std::string text) {
+  actions_->push_back(LogLine{level, std::move(text)});
+}
 
 // ---------------------------------------------------------------- the public class
 

@@ -64,7 +64,7 @@ using HeadAction = std::variant<SendMessage, LogLine, AcceptNode, Persist>;
 // ------------------------------------------------------------------ the machine
 
 struct HeadOptions {
-  uint64_t epoch = 1;                     // this life of the head, allotted by its KvStore
+  uint64_t epoch = 1;  // this life of the head, allotted by its KvStore
   Duration suspect_after = std::chrono::seconds(1);
   Duration dead_after = std::chrono::seconds(3);
   uint64_t seed = 1;

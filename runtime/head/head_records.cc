@@ -113,8 +113,8 @@ absl::StatusOr<JobTable::Job> UnpackJob(std::string_view value) {
 }
 
 std::string PackActor(const ActorDirectory::Record& record) {
-  std::string out = std::to_string(record.restarts) + " " + std::to_string(record.node) + " " +
-                    (record.ending ? "1" : "0") + "\n";
+  std::string out =
+      std::to_string(record.restarts) + " " + std::to_string(record.node) + " " + (record.ending ? "1" : "0") + "\n";
   AppendMessage(rpc::ActorStart{record.spec, record.incarnation}, &out);
   rpc::ActorUpdate state;
   state.version = record.version;

@@ -55,6 +55,16 @@ void ActorHosts::Remove(ActorId actor) {
   hosts_.erase(it);
 }
 
+void ActorHosts::NoteEnd(const rpc::ActorEnded& end) {
+  ends_.push_back(end);
+  if (ends_.size() > kEndsMax) ends_.pop_front();
+}
+
+bool ActorHosts::HasEnded(ActorId actor, uint64_t incarnation) const {
+  return std::any_of(ends_.begin(), ends_.end(),
+                     [&](const rpc::ActorEnded& end) { return end.actor == actor && end.incarnation >= incarnation; });
+}
+
 std::vector<ActorId> ActorHosts::OfJob(JobId job) const {
   std::vector<ActorId> actors;
   for (const auto& [actor, host] : hosts_) {
@@ -65,7 +75,8 @@ std::vector<ActorId> ActorHosts::OfJob(JobId job) const {
 
 std::vector<ActorId> ActorHosts::CreatedOn(NodeId node) const {
   std::vector<ActorId> actors;
-  for (auto it = hosts_.lower_bound(ActorId{{node, 0}, 0}); it != hosts_.end() && it->first.creator.node == node; ++it) {
+  for (auto it = hosts_.lower_bound(ActorId{{node, 0}, 0}); it != hosts_.end() && it->first.creator.node == node;
+       ++it) {
     actors.push_back(it->first);
   }
   return actors;

@@ -1,13 +1,13 @@
 // ActorRoutes knows which directory an actor has, and what must be asked again when that directory loses its memory.
 //
-// Problem:    an ActorId does not say whether the head or the creator's node keeps the actor; the creator's node knows, once the
-//             creation has come by. A head that restarts has forgotten who watches, and what it had not yet written down.
+// Problem:    an ActorId does not say whether the head or the creator's node keeps the actor; the creator's node knows,
+// once the
+//             creation has come by. A head that restarts has forgotten who watches, and what it had not yet written
+//             down.
 //
-// A watch goes to the creator's node; that one answers it (anonymous), passes it on to the head (registered), keeps it until
-// the creation comes (the creator lives), or answers that there is nothing (the creator is dead). If the creator's node is dead, the
-// head is asked.
-// Ownership:  owned by NodeCore.
-// Threads:    externally synchronised; pure.
+// A watch goes to the creator's node; that one answers it (anonymous), passes it on to the head (registered), keeps it
+// until the creation comes (the creator lives), or answers that there is nothing (the creator is dead). If the
+// creator's node is dead, the head is asked. Ownership:  owned by NodeCore. Threads:    externally synchronised; pure.
 // Invariants: (1) what is in to_head() has not been answered: it is sent again to the next head.
 // See:        docs/actor_call.md, runtime/actor_directory.h
 #ifndef MANTA_RUNTIME_NODE_ACTOR_ROUTES_H_
@@ -72,7 +72,7 @@ class ActorRoutes {
     bool named = false;
     bool answered = false;
     bool unheld = false;
-    rpc::ActorCreate message;      // without a spec once answered
+    rpc::ActorCreate message;  // without a spec once answered
   };
   struct Watch {
     std::set<ProcessId> watchers;

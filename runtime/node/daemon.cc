@@ -23,7 +23,7 @@ namespace {
 
 constexpr size_t kFramesPerDrain = 256;
 constexpr Duration kExitStatusWait = std::chrono::milliseconds(20);
-constexpr int kKillRoundsMax = 500;   // of a millisecond
+constexpr int kKillRoundsMax = 500;  // of a millisecond
 
 // How a child of ours ended (exec'ed, or inherited from a dead zygote); "" if it is not ours.
 std::string ReapChild(int pidfd) {
@@ -33,13 +33,14 @@ std::string ReapChild(int pidfd) {
   return "killed by signal " + std::to_string(info.si_status) + " (" + strsignal(info.si_status) + ")";
 }
 
-// Kills our children, and as their subreaper whom they leave behind: user code may have given them sessions of their own.
+// Kills our children, and as their subreaper whom they leave behind: user code may have given them sessions of their
+// own.
 void KillChildren() {
   for (int round = 0; round < kKillRoundsMax; ++round) {
     pid_t reaped = 0;
     while ((reaped = waitpid(-1, nullptr, WNOHANG)) > 0) {
     }
-    if (reaped < 0) return;   // there are none
+    if (reaped < 0) return;  // there are none
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
       const std::string name = entry.path().filename().string();
@@ -59,8 +60,7 @@ absl::Status FillNodeOptions(const base::Config& config, NodeOptions* options) {
   options->total.Set("CPU", Fixed(config.num_cpus.value_or(base::AvailableCpus())));
   if (config.num_gpus) options->total.Set("GPU", Fixed(*config.num_gpus));
   constexpr uint64_t kStoreShare = 30;
-  options->store_bytes_max =
-      config.store_memory_bytes.value_or(base::AvailableMemoryBytes() / 100 * kStoreShare);
+  options->store_bytes_max = config.store_memory_bytes.value_or(base::AvailableMemoryBytes() / 100 * kStoreShare);
   options->worker_idle = config.worker_idle_timeout;
   options->task_workers_max = static_cast<uint32_t>(std::max(64, 8 * base::AvailableCpus()));
   return absl::OkStatus();
@@ -214,8 +214,8 @@ void Daemon::Run(SendSegment& action) {
   Connection* connection = Find(action.to);
   if (connection == nullptr || connection->store == nullptr) return;
   const int fd = segments_.fd(action.segment);
-  absl::Status sent = connection->store->Send(
-      action.message, fd >= 0 ? std::span<const int>(&fd, 1) : std::span<const int>());
+  absl::Status sent =
+      connection->store->Send(action.message, fd >= 0 ? std::span<const int>(&fd, 1) : std::span<const int>());
   if (!sent.ok()) Kill(*connection, "its store socket: " + base::Message(sent));
 }
 
@@ -296,8 +296,7 @@ void Daemon::SetControl(Connection& connection, base::UniqueFd control) {
   const int fd = control.get();
   connection.control_watch.Reset();
   connection.control = std::make_unique<rpc::DescriptorSocket>(std::move(control));
-  connection.control_watch =
-      loop_->WatchFd(fd, base::kReadable, [this, id = connection.id](int) { OnControl(id); });
+  connection.control_watch = loop_->WatchFd(fd, base::kReadable, [this, id = connection.id](int) { OnControl(id); });
 }
 
 Daemon::Connection* Daemon::Find(ProcessId process) {
@@ -337,7 +336,7 @@ void Daemon::OnControl(uint64_t id) {
       // The zygote died with the other end, or the worker did: its pidfd, or the zygote's loss, comes.
       if (connection.kind == rpc::ProcessKind::kWorker && connection.pid == 0) return;
       if (connection.kind == rpc::ProcessKind::kDriver) {
-        OnProcessGone(id);   // an orderly end: the driver lives on, its job does not
+        OnProcessGone(id);  // an orderly end: the driver lives on, its job does not
       } else {
         Kill(connection, absl::IsCancelled(received.status())
                              ? "it closed its socket to the node"
@@ -366,8 +365,8 @@ void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors receive
   }
   connection.pins = std::make_unique<store::PinTableView>(*std::move(pins));
   connection.store = std::make_unique<rpc::DescriptorSocket>(std::move(received.descriptors[0]));
-  connection.store_watch = loop_->WatchFd(connection.store->fd(), base::kReadable,
-                                          [this, id = connection.id](int) { OnStoreRequest(id); });
+  connection.store_watch =
+      loop_->WatchFd(connection.store->fd(), base::kReadable, [this, id = connection.id](int) { OnStoreRequest(id); });
   if (connection.kind == rpc::ProcessKind::kDriver) {
     hello.kind = rpc::ProcessKind::kDriver;
     name_space_ = hello.name_space;
@@ -376,7 +375,7 @@ void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors receive
     if (pidfd.ok()) WatchProcess(connection, *std::move(pidfd), hello.pid);
   } else {
     hello.kind = rpc::ProcessKind::kWorker;
-    hello.process = connection.process;   // what we started it as, whatever it says
+    hello.process = connection.process;  // what we started it as, whatever it says
   }
   Handle(HelloReceived{connection.id, hello});
 }
@@ -385,7 +384,7 @@ void Daemon::OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors r
   std::vector<int> fds;
   for (const base::UniqueFd& fd : received.descriptors) fds.push_back(fd.get());
   if (auto* offer = std::get_if<rpc::PeerOffer>(&received.message)) {
-    offer->from = connection.process;   // the node vouches for it
+    offer->from = connection.process;  // the node vouches for it
     if (offer->to == DaemonOf(core_.node())) {
       OnOwnRingOffer(connection, *offer, std::move(received.descriptors));
       return;
@@ -475,7 +474,7 @@ void Daemon::OnProcessGone(uint64_t id) {
     connection.ring = nullptr;
   }
   if (connection.has_slot) polling_page_->ClearSlot(connection.polling_slot);
-  if (connection.pid != 0 && !is_driver) kill(-connection.pid, SIGKILL);   // what user code had started
+  if (connection.pid != 0 && !is_driver) kill(-connection.pid, SIGKILL);  // what user code had started
   const ProcessId process = connection.process;
   if (!is_driver) output_->Close(process);
   by_pid_.erase(connection.pid);
@@ -500,7 +499,7 @@ void Daemon::Kill(Connection& connection, const std::string& why) {
   if (connection.kill_reason.empty()) connection.kill_reason = why;
   MANTA_LOG(kWarning) << "kill " << ToString(connection.process) << ": " << why;
   if (connection.pidfd) {
-    (void)base::SendSignal(connection.pidfd.get(), SIGKILL);   // its pidfd tells when it is done
+    (void)base::SendSignal(connection.pidfd.get(), SIGKILL);  // its pidfd tells when it is done
     return;
   }
   loop_->Post([this, id = connection.id] { OnProcessGone(id); });

@@ -33,10 +33,10 @@ namespace manta::runtime {
 struct DaemonSpec {
   NodeOptions node;
   std::string log_dir;
-  std::vector<std::string> argv;                         // of the program, for its zygote
-  base::UniqueFd driver_socket;                          // embedded: the driver's
+  std::vector<std::string> argv;  // of the program, for its zygote
+  base::UniqueFd driver_socket;   // embedded: the driver's
   std::function<void(rpc::Message)> send_to_head;
-  std::function<void()> on_driver_gone;                  // embedded: the driver has ended
+  std::function<void()> on_driver_gone;  // embedded: the driver has ended
 };
 
 // Fills what the configuration says: CPUs, GPUs, custom resources, store memory, idle time. Errors name the knob.
@@ -58,10 +58,10 @@ class Daemon final : private rpc::Channel::Handler {
   struct Connection {
     uint64_t id = 0;
     rpc::ProcessKind kind = rpc::ProcessKind::kWorker;
-    ProcessId process;                                   // known after Welcome (workers: from the start)
-    JobId job = 0;                                       // workers
-    uint32_t asks = 0;                                   // how often the zygote was asked for it
-    pid_t pid = 0;                                       // 0: not started yet
+    ProcessId process;  // known after Welcome (workers: from the start)
+    JobId job = 0;      // workers
+    uint32_t asks = 0;  // how often the zygote was asked for it
+    pid_t pid = 0;      // 0: not started yet
     base::UniqueFd pidfd;
     std::unique_ptr<rpc::DescriptorSocket> control;
     std::unique_ptr<rpc::DescriptorSocket> store;
@@ -70,9 +70,9 @@ class Daemon final : private rpc::Channel::Handler {
     uint32_t polling_slot = 0;
     bool has_slot = false;
     rpc::ShmChannel* ring = nullptr;
-    std::vector<rpc::Message> waiting;                   // sent before the ring was there
-    std::string exit_reason;                             // from the zygote
-    std::string kill_reason;                             // ours
+    std::vector<rpc::Message> waiting;  // sent before the ring was there
+    std::string exit_reason;            // from the zygote
+    std::string kill_reason;            // ours
     bool ended = false;
   };
 
@@ -130,18 +130,18 @@ class Daemon final : private rpc::Channel::Handler {
   std::unique_ptr<ZygoteClient> zygote_;
   base::UniqueFd zygote_pidfd_;
   pid_t zygote_pid_ = 0;
-  int zygotes_lost_ = 0;                                 // since one last made a worker
+  int zygotes_lost_ = 0;  // since one last made a worker
   store::SegmentFiles segments_;
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<ProcessId, uint64_t> by_process_;
   std::map<pid_t, uint64_t> by_pid_;
   uint64_t next_connection_ = 1;
-  std::vector<base::FdWatch> finished_watches_;          // ended inside their own callback
+  std::vector<base::FdWatch> finished_watches_;  // ended inside their own callback
   base::TimerId timer_ = 0;
   Time timer_at_ = Time::max();
-  std::string name_space_;                               // that the driver asked for
+  std::string name_space_;  // that the driver asked for
   bool handling_ = false;
-  std::vector<NodeEvent> later_;                         // events that came out of actions
+  std::vector<NodeEvent> later_;  // events that came out of actions
   bool ending_ = false;
 };
 

@@ -48,12 +48,14 @@ absl::Status Daemon::StartZygote() {
   return absl::OkStatus();
 }
 
-// Workers that it was asked for and has not told of are asked for again. (If it did make one: that one's socket is closed.)
+// Workers that it was asked for and has not told of are asked for again. (If it did make one: that one's socket is
+// closed.)
 void Daemon::OnZygoteLost() {
   if (ending_) return;
   zygote_.reset();
   if (zygote_pid_ != 0) waitpid(zygote_pid_, nullptr, WNOHANG);
-  absl::Status started = absl::UnavailableError("the program's zygote dies time and again, before it can make a worker");
+  absl::Status started =
+      absl::UnavailableError("the program's zygote dies time and again, before it can make a worker");
   if (++zygotes_lost_ <= kZygotesLostMax) started = StartZygote();
   MANTA_LOG(kWarning) << "the zygote died; its workers live on; "
                       << (started.ok() ? "another is started" : base::Message(started));
@@ -109,7 +111,7 @@ absl::Status Daemon::AskForWorker(Connection& connection) {
 void Daemon::OnForked(uint64_t worker, pid_t pid, base::UniqueFd pidfd, bool use_exec, const std::string& why) {
   Connection* connection = Find({core_.node(), worker});
   if (connection == nullptr) {
-    if (pidfd) (void)base::SendSignal(pidfd.get(), SIGKILL);   // it is not wanted any more
+    if (pidfd) (void)base::SendSignal(pidfd.get(), SIGKILL);  // it is not wanted any more
     return;
   }
   if (use_exec) {
@@ -141,7 +143,7 @@ void Daemon::StartByExec(Connection& connection) {
   if (!pair.ok()) {
     child = pair.status();
   } else {
-    SetControl(connection, std::move(pair->first));   // the first pair's other end went to the zygote
+    SetControl(connection, std::move(pair->first));  // the first pair's other end went to the zygote
     output_->Close(worker);
     OutputFiles::Fds output = output_->Open(worker);
     SpawnSpec spawn;
@@ -150,9 +152,8 @@ void Daemon::StartByExec(Connection& connection) {
     spawn.environment = {{kRoleVariable, RoleName(ProcessRole::kWorker)},
                          {kSocketVariable, std::to_string(kChildSocket)},
                          {kDetailVariable, EncodeWorkerStart({worker, 0, {}}) + ";" + spec_.log_dir}};
-    spawn.pass = {{pair->second.get(), kChildSocket},
-                  {output.out.get(), STDOUT_FILENO},
-                  {output.err.get(), STDERR_FILENO}};
+    spawn.pass = {
+        {pair->second.get(), kChildSocket}, {output.out.get(), STDOUT_FILENO}, {output.err.get(), STDERR_FILENO}};
     child = SpawnProgram(spawn);
   }
   if (child.ok()) {
@@ -168,8 +169,8 @@ void Daemon::OnChildExited(pid_t pid, int wait_status) {
   const uint64_t id = found->second;
   Connection& connection = *connections_[id];
   if (WIFSIGNALED(wait_status)) {
-    connection.exit_reason = "killed by signal " + std::to_string(WTERMSIG(wait_status)) + " (" +
-                             strsignal(WTERMSIG(wait_status)) + ")";
+    connection.exit_reason =
+        "killed by signal " + std::to_string(WTERMSIG(wait_status)) + " (" + strsignal(WTERMSIG(wait_status)) + ")";
   } else {
     connection.exit_reason = "exited with status " + std::to_string(WEXITSTATUS(wait_status));
   }

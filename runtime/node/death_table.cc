@@ -85,7 +85,8 @@ std::vector<rpc::Message> DeathTable::Recent() const {
 void DeathTable::Advance(Time now) {
   now_ = now;
   while (!past_.empty() && past_.front().when + kRecent < now) past_.pop_front();
-  std::erase_if(open_, [now](const auto& entry) { return !entry.second.reported && entry.second.since + kRecent < now; });
+  std::erase_if(open_,
+                [now](const auto& entry) { return !entry.second.reported && entry.second.since + kRecent < now; });
 }
 
 // All processes here have answered.

@@ -1,6 +1,7 @@
 // DeathTable follows every death until nothing of the dead process is on its way anywhere.
 //
-// Problem:    a process that died may have left messages with refs in rings and sockets. Its holds and tickets may be dropped
+// Problem:    a process that died may have left messages with refs in rings and sockets. Its holds and tickets may be
+// dropped
 //             only after all of them have been read and what was kept of them has been registered (docs/objects.md).
 //
 //      reported ──► every process of this node has answered DeathDrained ──► we tell all nodes so
@@ -8,14 +9,13 @@
 //         └──────────► every node that was alive has told us so ◄─────────────────┘
 //                        └──► drained: the homes drop what the dead process held
 //
-// A death is a process, or a whole node (number 0), which takes in those of its processes. Answers may come before the report.
-// A drain takes effect only while no node's drain is open: what the dead sent to a node that died too may have been
-// passed on from there.
-// Ownership:  owned by NodeCore.
-// Threads:    externally synchronised; pure.
-// Invariants: (1) IsDead and IsDrained never become false again.
+// A death is a process, or a whole node (number 0), which takes in those of its processes. Answers may come before the
+// report. A drain takes effect only while no node's drain is open: what the dead sent to a node that died too may have
+// been passed on from there. Ownership:  owned by NodeCore. Threads:    externally synchronised; pure. Invariants: (1)
+// IsDead and IsDrained never become false again.
 //             (2) what a reporter knew of (newest_node) is known here before the nodes that must answer are counted.
-//             (3) a node that joins while deaths are recent is told of them (Recent): else who counts on its answer waits for ever.
+//             (3) a node that joins while deaths are recent is told of them (Recent): else who counts on its answer
+//             waits for ever.
 // See:        docs/objects.md (Deaths), rpc/schema/node.capnp
 #ifndef MANTA_RUNTIME_NODE_DEATH_TABLE_H_
 #define MANTA_RUNTIME_NODE_DEATH_TABLE_H_
@@ -36,14 +36,14 @@ namespace manta::runtime::node {
 
 class DeathTable {
  public:
-  // How long newcomers are told of a death, and answers without a report are kept: far longer than a node can be alive without
-  // hearing from the head.
+  // How long newcomers are told of a death, and answers without a report are kept: far longer than a node can be alive
+  // without hearing from the head.
   static constexpr Duration kRecent = std::chrono::seconds(30);
 
   // What the last calls brought about.
   struct Output {
-    std::vector<ProcessId> drained_here;   // send DeathDrained to all nodes
-    std::vector<ProcessId> drained;        // everywhere: drop what it held
+    std::vector<ProcessId> drained_here;  // send DeathDrained to all nodes
+    std::vector<ProcessId> drained;       // everywhere: drop what it held
   };
 
   DeathTable() = default;
@@ -79,13 +79,13 @@ class DeathTable {
   struct Death {
     Time since;
     bool reported = false;
-    NodeId newest_node = 0;        // of the reporter
-    std::set<ProcessId> local;     // have not answered
+    NodeId newest_node = 0;     // of the reporter
+    std::set<ProcessId> local;  // have not answered
     bool drained_here = false;
-    bool counted = false;          // `nodes` is filled
-    std::set<NodeId> nodes;        // have not answered
-    std::set<NodeId> answered;     // before they were counted
-    bool applied = false;          // IsDrained
+    bool counted = false;       // `nodes` is filled
+    std::set<NodeId> nodes;     // have not answered
+    std::set<NodeId> answered;  // before they were counted
+    bool applied = false;       // IsDrained
     bool done() const { return reported && drained_here && counted && nodes.empty(); }
   };
   struct Past {
@@ -105,7 +105,7 @@ class DeathTable {
   std::set<NodeId> alive_;
   NodeId newest_ = 0;
   Deaths open_;
-  std::map<NodeId, NumberSet> dead_;      // process numbers
+  std::map<NodeId, NumberSet> dead_;  // process numbers
   std::map<NodeId, NumberSet> drained_;
   NumberSet dead_nodes_;
   NumberSet drained_nodes_;

@@ -198,7 +198,8 @@ void HomeTable::OwnerDied(ProcessId owner, const std::string& reason, Output* ou
     if (!entry.copies.empty()) {
       entry.state = State::kStored;  // sealed objects stay
     } else {
-      SetError(ErrorCode::kOwnerDied, "the process that made the call, " + ToString(owner) + ", died: " + reason, &entry);
+      SetError(ErrorCode::kOwnerDied, "the process that made the call, " + ToString(owner) + ", died: " + reason,
+               &entry);
     }
     AnswerWaiters(object, &entry, out);
     Check(object, out);
@@ -298,7 +299,8 @@ void HomeTable::SetLost(NodeId node, Entry* entry) {
 }
 
 void HomeTable::DropCopies(const ObjectId& object, Entry* entry, Output* out) {
-  for (const auto& [node, location] : entry->copies) out->sends.push_back({node, rpc::ObjectDrop{object, entry->attempt}});
+  for (const auto& [node, location] : entry->copies)
+    out->sends.push_back({node, rpc::ObjectDrop{object, entry->attempt}});
   entry->copies.clear();
   entry->awaited = nullptr;
 }
@@ -363,7 +365,8 @@ void HomeTable::Answer(const ObjectId& object, const Entry& entry, ProcessId ask
     answer.value.refs = entry.refs;
     // The asker's own node, else one of those that have it: readers spread over them.
     auto copy = entry.copies.find(asker.node);
-    if (copy == entry.copies.end()) copy = std::next(entry.copies.begin(), (asker.node + asker.number) % entry.copies.size());
+    if (copy == entry.copies.end())
+      copy = std::next(entry.copies.begin(), (asker.node + asker.number) % entry.copies.size());
     answer.value.location = copy->second;
   }
   out->sends.push_back({asker.node, std::move(answer)});

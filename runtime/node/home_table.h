@@ -1,24 +1,29 @@
 // HomeTable counts the references to every object whose owner lives on this node, and knows where the copies are.
 //
-// Problem:    refs travel in messages between processes that die, and the streams in which they tell the home of it overtake one
+// Problem:    refs travel in messages between processes that die, and the streams in which they tell the home of it
+// overtake one
 //             another; an object must be freed when nobody holds it, and never before.
 //
 // An entry is held by
-//   holders      (process, borrow number): the owner is borrow 0; a daemon holds what is nested in objects of its own home;
-//   tickets      a message that carries the ref may be under way;
-//   containers   objects of this home in which the ref is nested;
+//   holders      (process, borrow number): the owner is borrow 0; a daemon holds what is nested in objects of its own
+//   home; tickets      a message that carries the ref may be under way; containers   objects of this home in which the
+//   ref is nested;
 // and, for a while, by what has overtaken something:
 //   early        tickets that were ended before they came;
-//   a seal due   the owner has let go of a result whose ObjectSeal is still on its way: it is dropped when it comes (tombstone).
+//   a seal due   the owner has let go of a result whose ObjectSeal is still on its way: it is dropped when it comes
+//   (tombstone).
 // An entry with none of them is freed: its copies are dropped, its containers' holds end.
 //
-//      (none) ─► kUnknown ─► kPending ─► kInline | kStored | kError        what ObjectResolve is answered with, once it is final
+//      (none) ─► kUnknown ─► kPending ─► kInline | kStored | kError        what ObjectResolve is answered with, once it
+//      is final
 //
-// How to use: hand every message to the method named after it and carry out what it appended to `Output`, in order, before the
+// How to use: hand every message to the method named after it and carry out what it appended to `Output`, in order,
+// before the
 //             next message is relayed (a nested ref's registration must not be overtaken by its holder's release).
 // Ownership:  borrows DeathTable, which must outlive it.
 // Threads:    externally synchronised; pure.
-// Invariants: (1) no entry is freed that somebody holds, under any interleaving of the streams (docs/objects.md, tests/models).
+// Invariants: (1) no entry is freed that somebody holds, under any interleaving of the streams (docs/objects.md,
+// tests/models).
 //             (2) when every process is dead and drained, no entry is left.
 //             (3) whoever resolves gets one answer.
 // See:        docs/objects.md, rpc/schema/object.capnp
@@ -46,7 +51,7 @@ class HomeTable {
     // Node, message: ObjectDrop to those with copies (this node too), RefRegister and RefRelease to the homes of nested
     // refs, ObjectResolved to the asker's node.
     std::vector<std::pair<NodeId, rpc::Message>> sends;
-    std::vector<ActorId> unheld_actors;   // nobody has a handle any more
+    std::vector<ActorId> unheld_actors;  // nobody has a handle any more
   };
 
   explicit HomeTable(const DeathTable* deaths) : deaths_(deaths) {}
@@ -84,19 +89,19 @@ class HomeTable {
  private:
   enum class State : uint8_t { kUnknown, kPending, kInline, kStored, kError };
   struct Hold {
-    uint64_t borrow = 0;   // the highest seen
+    uint64_t borrow = 0;  // the highest seen
     bool held = false;
   };
   struct TicketHold {
-    ProcessId holder;      // the sender
-    ProcessId receiver;    // of a reply
-    ProcessId kept_by;     // the outcome said so; its registration ends the ticket
+    ProcessId holder;    // the sender
+    ProcessId receiver;  // of a reply
+    ProcessId kept_by;   // the outcome said so; its registration ends the ticket
   };
   struct Entry {
     State state = State::kUnknown;
-    uint32_t attempt = 0;                          // of the copies
-    uint32_t held = 0;                             // of `holders`
-    NodeId seal_due_on = 0;                        // the tombstone
+    uint32_t attempt = 0;    // of the copies
+    uint32_t held = 0;       // of `holders`
+    NodeId seal_due_on = 0;  // the tombstone
     uint32_t seal_due_attempt = 0;
     std::vector<rpc::NestedRef> refs;
     absl::btree_map<NodeId, rpc::StoreLocation> copies;  // filled: sealed
@@ -105,7 +110,7 @@ class HomeTable {
     absl::btree_set<TicketId> early;
     absl::btree_set<ObjectId> containers;
     absl::btree_set<ProcessId> waiters;
-    absl::btree_set<ProcessId> named;              // every process above: the keys in by_process_
+    absl::btree_set<ProcessId> named;  // every process above: the keys in by_process_
     // Most entries have none of these.
     std::unique_ptr<const rpc::StoreLocation> awaited;  // published as stored there; its seal has not come
     std::unique_ptr<const rpc::Value> value;            // kInline
@@ -116,11 +121,11 @@ class HomeTable {
       return held != 0 || !tickets.empty() || !early.empty() || !containers.empty() || seal_due_on != 0;
     }
   };
-  struct RemoteHold {                              // of this daemon on an object of another home
+  struct RemoteHold {  // of this daemon on an object of another home
     uint64_t borrow = 0;
     absl::btree_set<ObjectId> containers;
   };
-  using Entries = std::map<ObjectId, Entry>;       // pointers to entries stay good
+  using Entries = std::map<ObjectId, Entry>;  // pointers to entries stay good
 
   // seals, values
   void AcceptSeal(const rpc::ObjectSeal& message, Entry* entry, Output* out);
@@ -153,7 +158,7 @@ class HomeTable {
   uint64_t next_borrow_ = 1;
   size_t ticket_count_ = 0;
   uint64_t inline_bytes_ = 0;
-  std::vector<ObjectId> to_check_;                 // may be free now; emptied by Check
+  std::vector<ObjectId> to_check_;  // may be free now; emptied by Check
 };
 
 }  // namespace manta::runtime::node

@@ -79,7 +79,7 @@ std::vector<LeaseQueue::Key> LeaseQueue::OfJob(JobId job) const {
   return keys;
 }
 
-LeaseQueue::Class* LeaseQueue::Best(const std::set<const Class*>& passed_over) {
+LeaseQueue::Class* LeaseQueue::Best(const std::set<const Class*>& passed_over) {  // NOLINT(layering): membership only
   Class* best = nullptr;
   for (auto& [key, of] : classes_) {
     if (passed_over.contains(&of)) continue;

@@ -1,6 +1,7 @@
 // LeaseQueue holds the requests for workers that wait on this node, and says who is next.
 //
-// Problem:    a task that waits for its subtasks must not be starved by newer top-level ones: deeper requests are granted first,
+// Problem:    a task that waits for its subtasks must not be starved by newer top-level ones: deeper requests are
+// granted first,
 //             equals in the order of arrival. A request that cannot be met must not hold up those that can.
 //
 // Requests that want the same (job, shape) form a *class*: what stops one stops all of them, so a pass looks at one
@@ -28,7 +29,7 @@ namespace manta::runtime::node {
 
 class LeaseQueue {
  public:
-  using Key = std::pair<ProcessId, uint64_t>;   // caller, request
+  using Key = std::pair<ProcessId, uint64_t>;  // caller, request
   // Deeper first, then earlier.
   struct Rank {
     uint32_t depth = 0;
@@ -42,8 +43,8 @@ class LeaseQueue {
     JobId job = 0;
     base::ResourceSet shape;
     std::map<Rank, Key> waiting;
-    std::string reason;          // why they wait
-    std::vector<Key> untold;     // have not heard it
+    std::string reason;       // why they wait
+    std::vector<Key> untold;  // have not heard it
   };
 
   LeaseQueue() = default;
@@ -57,7 +58,7 @@ class LeaseQueue {
   // Granted, refused or cancelled. Where it was sent to (0: it waited here), or none: it was not here.
   std::optional<NodeId> Remove(const Key& key);
   void Sent(const Key& key, NodeId to);
-  NodeId SentTo(const Key& key) const;   // 0: it waits here
+  NodeId SentTo(const Key& key) const;  // 0: it waits here
   // Those that were sent to `node` wait here again, in their old places. It will not answer.
   void TakeBack(NodeId node);
   // It was refused there.
@@ -67,9 +68,9 @@ class LeaseQueue {
   std::vector<Key> OfCallersOn(NodeId node) const;
   std::vector<Key> OfJob(JobId job) const;
 
-  // The class whose first request is the best, among those not in `passed_over`; null: none is left. A class ends with its last
-  // waiting request.
-  Class* Best(const std::set<const Class*>& passed_over);
+  // The class whose first request is the best, among those not in `passed_over`; null: none is left. A class ends with
+  // its last waiting request.
+  Class* Best(const std::set<const Class*>& passed_over);  // NOLINT(layering): membership only
   // Why the class waits: the requests to tell, each of them once per reason.
   std::vector<Key> SetReason(Class* of, const std::string& reason);
 

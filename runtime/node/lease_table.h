@@ -25,10 +25,10 @@ class LeaseTable {
  public:
   struct Lease {
     LeaseId id;
-    ProcessId caller;             // an actor's: none
-    ProcessId worker;             // an actor's: none until it has one
+    ProcessId caller;  // an actor's: none
+    ProcessId worker;  // an actor's: none until it has one
     base::ResourceSet shape;
-    bool blocked = false;         // its CPU is lent to others
+    bool blocked = false;  // its CPU is lent to others
   };
 
   explicit LeaseTable(base::ResourceSet total) : total_(std::move(total)), available_(total_) {}

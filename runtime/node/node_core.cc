@@ -102,8 +102,8 @@ bool NodeCore::Impl::AdmitHello(HelloReceived& event) {
 void NodeCore::Impl::WelcomeWorker(const HelloReceived& event) {
   const WorkerPool::Worker* worker = pool_.Find(event.hello.process);
   const JobId job = worker == nullptr ? event.hello.job : worker->job;
-  processes_.Add({event.hello.process, rpc::ProcessKind::kWorker, job, event.hello.pid, event.hello.address,
-                  event.hello.program});
+  processes_.Add(
+      {event.hello.process, rpc::ProcessKind::kWorker, job, event.hello.pid, event.hello.address, event.hello.program});
   rpc::ProcessWelcome welcome;
   welcome.process = event.hello.process;
   welcome.job = job;
@@ -223,6 +223,7 @@ void NodeCore::Impl::RegisterAtHead() {
   rpc::NodeRegister message;
   message.info = OwnInfo();
   message.actors = hosts_.registered_alive();
+  message.ended = hosts_.ends();
   reported_ = leases_.available();
   Send(kHead, std::move(message));
 }

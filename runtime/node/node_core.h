@@ -57,8 +57,8 @@ struct PinsScanned {
 };
 struct NodeTick {};
 
-using NodeEvent = std::variant<MessageReceived, HelloReceived, StartFailed, ProcessEnded, HeadConnected, HeadLost, SegmentCreated,
-                               PinsScanned, NodeTick>;
+using NodeEvent = std::variant<MessageReceived, HelloReceived, StartFailed, ProcessEnded, HeadConnected, HeadLost,
+                               SegmentCreated, PinsScanned, NodeTick>;
 
 // ------------------------------------------------------------------ actions (and SendMessage, LogLine)
 
@@ -120,27 +120,27 @@ struct EndDaemon {
   bool new_life = false;
 };
 
-using NodeAction = std::variant<SendMessage, LogLine, Welcome, Refuse, StartWorker, KillProcess, CreateSegment, DestroySegment,
-                                SendSegment, PinScan, SendObject, WriteObject, JobGone, EndDaemon>;
+using NodeAction = std::variant<SendMessage, LogLine, Welcome, Refuse, StartWorker, KillProcess, CreateSegment,
+                                DestroySegment, SendSegment, PinScan, SendObject, WriteObject, JobGone, EndDaemon>;
 
 // ------------------------------------------------------------------ the machine
 
 struct NodeOptions {
   std::string name;
   std::string address;
-  ResourceSet total;                      // CPU, GPU, custom ones
+  ResourceSet total;  // CPU, GPU, custom ones
   uint64_t store_bytes_max = 256 << 20;
   uint32_t task_workers_max = 64;
   uint32_t actor_workers_max = 4096;
-  Duration worker_idle = std::chrono::seconds(1);      // an idle worker is stopped after this
-  uint32_t workers_kept = 0;              // idle ones kept however long (per job)
+  Duration worker_idle = std::chrono::seconds(1);  // an idle worker is stopped after this
+  uint32_t workers_kept = 0;                       // idle ones kept however long (per job)
   Duration worker_start_timeout = std::chrono::seconds(10);
   Duration report_interval = std::chrono::milliseconds(100);
   Duration heartbeat = std::chrono::milliseconds(500);
-  uint64_t seed = 1;                      // of every random choice (policy top-k)
+  uint64_t seed = 1;  // of every random choice (policy top-k)
 };
 
-struct NodeCounts {           // for leak audits and `status`
+struct NodeCounts {  // for leak audits and `status`
   uint64_t processes = 0;
   uint64_t workers_idle = 0;
   uint64_t leases = 0;
@@ -165,7 +165,7 @@ class NodeCore {
   void Handle(Time now, NodeEvent event, std::vector<NodeAction>* actions);
   Time next_deadline() const;
   NodeCounts counts() const;
-  NodeId node() const;   // 0 until the head has accepted it
+  NodeId node() const;  // 0 until the head has accepted it
 
  private:
   struct Impl;

@@ -131,6 +131,8 @@ void NodeCore::Impl::StartHere(const rpc::ActorStart& start) {
     if (host->worker.is_user_process()) KillWorker(host->worker, "a newer incarnation of its actor takes its place");
     hosts_.Remove(actor);
   }
+  // The head, which was away, asks for what has been here already: the end is on its way to it.
+  if (MANTA_RULE("actor.start_once") && hosts_.HasEnded(actor, start.incarnation)) return;
   hosts_.Add(start, SaturatingAdd(now_, kActorWait));
   serve_actors_ = true;
   if (ended_jobs_.Contains(start.spec.job)) RefuseHost(actor, rpc::ErrorCode::kShutdown, "the actor's job has ended");
@@ -212,7 +214,10 @@ void NodeCore::Impl::WorkerOfActorEnded(ActorHosts::Host* host, const std::strin
 }
 
 void NodeCore::Impl::TellDirectory(const rpc::ActorSpec& spec, const rpc::ActorStarted& message) {
-  if (spec.registered()) return SendHead(message);
+  if (spec.registered()) {
+    if (message.error) hosts_.NoteEnd({message.actor, message.incarnation, false, message.error});
+    return SendHead(message);
+  }
   if (!IsMe(spec.actor.creator.node)) return SendNode(spec.actor.creator.node, message);
   ActorDirectory::Output output;
   directory_.Started(message, self_, &output);
@@ -220,7 +225,10 @@ void NodeCore::Impl::TellDirectory(const rpc::ActorSpec& spec, const rpc::ActorS
 }
 
 void NodeCore::Impl::TellDirectory(const rpc::ActorSpec& spec, const rpc::ActorEnded& message) {
-  if (spec.registered()) return SendHead(message);
+  if (spec.registered()) {
+    hosts_.NoteEnd(message);
+    return SendHead(message);
+  }
   if (!IsMe(spec.actor.creator.node)) return SendNode(spec.actor.creator.node, message);
   ActorDirectory::Output output;
   directory_.Ended(message, &output);
@@ -231,8 +239,8 @@ void NodeCore::Impl::TellDirectory(const rpc::ActorSpec& spec, const rpc::ActorE
 
 void NodeCore::Impl::CarryOut(const ActorDirectory::Output& output) {
   for (const ActorDirectory::Stop& stop : output.stops) {
-    const rpc::ActorKill kill{.actor = stop.actor, .no_restart = true, .graceful = stop.graceful,
-                              .incarnation = stop.incarnation};
+    const rpc::ActorKill kill{
+        .actor = stop.actor, .no_restart = true, .graceful = stop.graceful, .incarnation = stop.incarnation};
     if (IsMe(stop.node)) {
       KillHere(kill);
     } else {
@@ -302,7 +310,8 @@ void NodeCore::Impl::AnswerWatch(const rpc::ActorWatch& watch) {
   update.watcher = watch.watcher;
   update.version = UINT64_MAX;  // nothing comes after it
   update.state = rpc::ActorState::kDead;
-  update.error = MakeError(rpc::ErrorCode::kActorDied, "the actor has ended, or its creator died before it was created");
+  update.error =
+      MakeError(rpc::ErrorCode::kActorDied, "the actor has ended, or its creator died before it was created");
   ActorDirectory::Output output;
   output.updates.push_back(std::move(update));
   CarryOut(output);

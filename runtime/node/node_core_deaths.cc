@@ -1,4 +1,5 @@
-// Deaths (docs/objects.md): a process of this node, one of another node, a whole node. Who is told, and what ends with it.
+// Deaths (docs/objects.md): a process of this node, one of another node, a whole node. Who is told, and what ends with
+// it.
 #include <utility>
 
 #include "runtime/node/node_core_impl.h"
@@ -77,7 +78,8 @@ void NodeCore::Impl::EndWorker(ProcessId worker, const std::string& reason) {
 void NodeCore::Impl::EndWhatBelongedTo(ProcessId dead, const std::string& reason) {
   const bool whole_node = dead.is_daemon();
   const std::string why = "its caller " + ToString(dead) + " died: " + reason;
-  for (const LeaseId lease : whole_node ? leases_.OfCallersOn(dead.node) : leases_.OfCaller(dead)) RevokeLease(lease, why);
+  for (const LeaseId lease : whole_node ? leases_.OfCallersOn(dead.node) : leases_.OfCaller(dead))
+    RevokeLease(lease, why);
   for (const LeaseQueue::Key& key : whole_node ? queue_.OfCallersOn(dead.node) : queue_.OfCaller(dead)) {
     // A request that was sent on is dropped there, too: that node hears of the death.
     queue_.Remove(key);

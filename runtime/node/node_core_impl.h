@@ -97,7 +97,7 @@ struct NodeCore::Impl {
   void OnMessage(ProcessId from, rpc::NodeDied& message);
   void OnMessage(ProcessId from, rpc::JobAccepted& message);
   template <typename Other>
-  void OnMessage(ProcessId, Other&) {}   // not for a daemon
+  void OnMessage(ProcessId, Other&) {}  // not for a daemon
 
   // ---- node_core.cc
   void Settle();
@@ -161,9 +161,12 @@ struct NodeCore::Impl {
   void CarryOut(store::ObjectTable::Actions actions);
 
   // ---- output
-  void Emit(NodeAction action) { actions_->push_back(std::move(action)); }
+  template <typename Action>
+  void Emit(Action action) {
+    actions_->emplace_back(std::move(action));
+  }
   void Send(ProcessId to, rpc::Message message) { Emit(SendMessage{to, std::move(message)}); }
-  void SendNode(NodeId node, rpc::Message message);   // or handled here
+  void SendNode(NodeId node, rpc::Message message);  // or handled here
   void SendHead(rpc::Message message);
   void Log(LogLine::Level level, std::string text) { Emit(LogLine{level, std::move(text)}); }
   bool IsMe(NodeId node) const { return node == self_; }
@@ -189,17 +192,17 @@ struct NodeCore::Impl {
 
   // ---- jobs
   node::NumberSet ended_jobs_;
-  std::set<JobId> jobs_here_;               // have had a process here; JobGone is owed
-  std::set<JobId> job_ends_untold_;         // the head has not said so itself yet
+  std::set<JobId> jobs_here_;        // have had a process here; JobGone is owed
+  std::set<JobId> job_ends_untold_;  // the head has not said so itself yet
 
   // ---- the head
   bool head_connected_ = false;
-  bool head_accepted_ = false;              // ... and has taken our registration
-  std::vector<rpc::Message> head_backlog_;  // said between the two
+  bool head_accepted_ = false;               // ... and has taken our registration
+  std::vector<rpc::Message> head_backlog_;   // said between the two
   std::vector<HelloReceived> early_hellos_;  // before this node has a number
   uint64_t report_version_ = 0;
   base::ResourceSet reported_;
-  Time report_at_{};                        // not before
+  Time report_at_{};  // not before
   Time heartbeat_at_{};
   uint64_t heartbeats_ = 0;
   std::map<std::pair<ActorId, ProcessId>, rpc::ActorUpdate> held_updates_;  // name a node that no view has shown yet

@@ -79,8 +79,8 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::LeaseBlocked& message) {
 
 // ---------------------------------------------------------------- granting
 
-// One pass: grants what can be granted, starts workers for what lacks only them, sends on what has no room here, and tells
-// the rest why it waits.
+// One pass: grants what can be granted, starts workers for what lacks only them, sends on what has no room here, and
+// tells the rest why it waits.
 void NodeCore::Impl::ServeLeases() {
   std::set<const LeaseQueue::Class*> stuck;
   std::map<JobId, uint32_t> task_demand;

@@ -9,8 +9,8 @@ using store::ObjectTable;
 
 // ---------------------------------------------------------------- references
 
-// Messages of processes of this node go to the home of what they speak of, in the order in which they came; those that other
-// nodes relay are for this home.
+// Messages of processes of this node go to the home of what they speak of, in the order in which they came; those that
+// other nodes relay are for this home.
 template <typename Message, typename Here>
 void NodeCore::Impl::Route(ProcessId from, NodeId home, Message& message, Here here) {
   if (!IsMe(home)) {
@@ -126,7 +126,8 @@ void NodeCore::Impl::GrantedToPull(const rpc::SegmentGrant& grant) {
     used = (std::max<uint64_t>(location.size_bytes, 1) + ObjectTable::kAlignmentBytes - 1) /
            ObjectTable::kAlignmentBytes * ObjectTable::kAlignmentBytes;
     Emit(WriteObject{std::move(pull->pulled), location});
-    if (!store_.Seal(self, seal)) return Log(LogLine::Level::kError, "a pulled object did not fit where it was granted");
+    if (!store_.Seal(self, seal))
+      return Log(LogLine::Level::kError, "a pulled object did not fit where it was granted");
     SendNode(seal.object.home(), rpc::ObjectCopy{seal.object, seal.attempt, location, true});
     pull->answer.value.location = location;
   } else if (pull) {
@@ -165,7 +166,8 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::SegmentReturn& message) {
 
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::SegmentMap& message) {
   // Without a descriptor if there is no such segment.
-  if (from.is_user_process()) Emit(SendSegment{from, message, store_.HasSegment(message.segment) ? message.segment : 0});
+  if (from.is_user_process())
+    Emit(SendSegment{from, message, store_.HasSegment(message.segment) ? message.segment : 0});
 }
 
 void NodeCore::Impl::On(SegmentCreated& event) {
@@ -195,7 +197,8 @@ void NodeCore::Impl::CarryOut(ObjectTable::Actions actions) {
       Emit(DestroySegment{destroy->segment});
     } else {
       PinScan scan;
-      for (auto& [object, location] : std::get<ObjectTable::Scan>(action).ranges) scan.ranges.push_back({object, location});
+      for (auto& [object, location] : std::get<ObjectTable::Scan>(action).ranges)
+        scan.ranges.push_back({object, location});
       Emit(std::move(scan));
     }
   }

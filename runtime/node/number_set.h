@@ -1,6 +1,7 @@
 // NumberSet remembers rising numbers that are used once, such as those of dead processes, as few intervals.
 //
-// Problem:    a dead process must be known as dead for ever, and a node that starts a thousand workers a minute must not keep
+// Problem:    a dead process must be known as dead for ever, and a node that starts a thousand workers a minute must
+// not keep
 //             a thousand entries a minute.
 // Threads:    externally synchronised.
 #ifndef MANTA_RUNTIME_NODE_NUMBER_SET_H_

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string_view>
 #include <vector>
 
 #include "base/log.h"
@@ -50,7 +51,9 @@ void OutputFiles::Close(ProcessId worker) {
   for (const char* suffix : {".out", ".err"}) {
     auto found = files_.find(ToString(worker) + suffix);
     if (found == files_.end()) continue;
-    Tail(found->second);
+    File& file = found->second;
+    Tail(file, true);
+    if (file.dropped != 0) listener_({file.worker, file.is_stderr, Bytes(), file.dropped});
     files_.erase(found);
   }
 }
@@ -70,18 +73,18 @@ void OutputFiles::OnModified() {
   names.erase(std::unique(names.begin(), names.end()), names.end());
   for (const std::string& name : names) {
     auto found = files_.find(name);
-    if (found != files_.end()) Tail(found->second);
+    if (found != files_.end()) Tail(found->second, false);
   }
 }
 
-void OutputFiles::Tail(File& file) {
+void OutputFiles::Tail(File& file, bool ended) {
   const Time now = loop_->Now();
   if (now - file.budget_from >= std::chrono::seconds(1)) {
     file.budget = kBytesPerSecondMax;
     file.budget_from = now;
   }
   while (true) {
-    if (file.budget == 0) {   // skip what is there, and count it
+    if (file.budget == 0) {  // skip what is there, and count it
       const off_t end = lseek(file.fd.get(), 0, SEEK_END);
       if (end > static_cast<off_t>(file.offset)) {
         file.dropped += static_cast<uint64_t>(end) - file.offset;
@@ -90,9 +93,13 @@ void OutputFiles::Tail(File& file) {
       return;
     }
     std::array<char, kReadBytesMax> text;
-    const ssize_t size = pread(file.fd.get(), text.data(), std::min<size_t>(text.size(), file.budget),
-                               static_cast<off_t>(file.offset));
+    const size_t wanted = std::min<size_t>(text.size(), file.budget);
+    ssize_t size = pread(file.fd.get(), text.data(), wanted, static_cast<off_t>(file.offset));
     if (size <= 0) return;
+    if (!ended && static_cast<size_t>(size) < wanted) {  // a line that is not ended waits for its rest
+      size = static_cast<ssize_t>(std::string_view(text.data(), static_cast<size_t>(size)).rfind('\n') + 1);
+      if (size == 0) return;
+    }
     file.offset += static_cast<uint64_t>(size);
     file.budget -= static_cast<uint64_t>(size);
     listener_({file.worker, file.is_stderr, Bytes(text.data(), static_cast<size_t>(size)), file.dropped});

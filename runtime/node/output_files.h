@@ -29,7 +29,8 @@ class OutputFiles {
     base::UniqueFd out;
     base::UniqueFd err;
   };
-  // The files of a new worker, to be its stdout and stderr. On a full disk or without permission: /dev/null and a log line.
+  // The files of a new worker, to be its stdout and stderr. On a full disk or without permission: /dev/null and a log
+  // line.
   Fds Open(ProcessId worker);
   // The worker has ended: passes on what is left.
   void Close(ProcessId worker);
@@ -38,7 +39,7 @@ class OutputFiles {
   struct File {
     ProcessId worker;
     bool is_stderr = false;
-    base::UniqueFd fd;       // for reading
+    base::UniqueFd fd;  // for reading
     uint64_t offset = 0;
     uint64_t dropped = 0;
     uint64_t budget = kBytesPerSecondMax;
@@ -46,14 +47,15 @@ class OutputFiles {
   };
   base::UniqueFd OpenOne(ProcessId worker, bool is_stderr);
   void OnModified();
-  void Tail(File& file);
+  // Passes on whole lines; `ended`: all that is there.
+  void Tail(File& file, bool ended);
 
   base::EventLoop* const loop_;
   const std::string directory_;
   std::function<void(rpc::Output)> listener_;
   base::UniqueFd inotify_;
   base::FdWatch watch_;
-  std::map<std::string, File> files_;   // by name in the directory
+  std::map<std::string, File> files_;  // by name in the directory
 };
 
 }  // namespace manta::runtime

@@ -2,7 +2,8 @@
 //
 // Ownership:  owned by NodeCore.
 // Threads:    externally synchronised; pure.
-// Invariants: (1) a node is alive from the first view that shows it until the head says NodeDied, and never again: a view that
+// Invariants: (1) a node is alive from the first view that shows it until the head says NodeDied, and never again: a
+// view that
 //                 lacks it (of a new head) means nothing.
 //             (2) what we sent there counts against a node until the next view.
 // See:        rpc/schema/head.capnp
@@ -34,9 +35,9 @@ class PeerTable {
   void Spend(NodeId node, const base::ResourceSet& demand);
 
   bool IsAlive(NodeId node) const { return alive_.contains(node); }
-  const std::set<NodeId>& alive() const { return alive_; }      // this one included
-  NodeId newest() const { return newest_; }                     // the highest number ever heard of
-  std::vector<NodeId> others() const;                           // alive, without this one
+  const std::set<NodeId>& alive() const { return alive_; }  // this one included
+  NodeId newest() const { return newest_; }                 // the highest number ever heard of
+  std::vector<NodeId> others() const;                       // alive, without this one
   // What is known of the others that live.
   std::vector<rpc::NodeInfo> infos() const;
 

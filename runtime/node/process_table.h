@@ -67,7 +67,7 @@ class ProcessTable {
   uint64_t last_number_ = 0;
   std::map<ProcessId, LocalProcess> processes_;
   uint64_t last_request_ = 0;
-  std::map<uint64_t, Applicant> applicants_;   // by request
+  std::map<uint64_t, Applicant> applicants_;  // by request
 };
 
 }  // namespace manta::runtime::node

@@ -1,6 +1,7 @@
 // PullTable brings copies of objects from other nodes for processes of this node that have asked for them.
 //
-// Problem:    many readers on a node want one object at once; the source may drop it or die meanwhile; memory may be short.
+// Problem:    many readers on a node want one object at once; the source may drop it or die meanwhile; memory may be
+// short.
 //
 //      ObjectResolved from the home        ObjectPulled              room granted
 //      with a location elsewhere ─► pulling ───────────► arrived ───────────► written, sealed, ObjectCopy to the home,
@@ -29,11 +30,11 @@ namespace manta::runtime::node {
 class PullTable {
  public:
   struct Pull {
-    rpc::ObjectResolved answer;            // to each asker, with the location still elsewhere
+    rpc::ObjectResolved answer;  // to each asker, with the location still elsewhere
     NodeId source = 0;
     std::vector<ProcessId> askers;
-    uint64_t request = 0;                  // for room; 0: the bytes have not come
-    rpc::ObjectPulled pulled;              // the bytes, while room is made
+    uint64_t request = 0;      // for room; 0: the bytes have not come
+    rpc::ObjectPulled pulled;  // the bytes, while room is made
   };
 
   PullTable() = default;

@@ -28,7 +28,7 @@ std::vector<std::string> MergedEnvironment(const std::vector<std::pair<std::stri
   return merged;
 }
 
-constexpr int kChildNumbersMax = 10;   // the child's numbers are below
+constexpr int kChildNumbersMax = 10;  // the child's numbers are below
 
 absl::StatusOr<base::UniqueFd> DuplicateOutOfTheWay(int fd) {
   base::UniqueFd duplicate(fcntl(fd, F_DUPFD_CLOEXEC, kChildNumbersMax));
@@ -80,8 +80,8 @@ absl::StatusOr<SpawnedProcess> SpawnProgram(const SpawnSpec& spec) {
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
   SpawnedProcess child;
-  const int error = posix_spawn(&child.pid, path.c_str(), &actions, &attributes, Pointers(argv).data(),
-                                Pointers(environment).data());
+  const int error =
+      posix_spawn(&child.pid, path.c_str(), &actions, &attributes, Pointers(argv).data(), Pointers(environment).data());
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return base::ErrnoStatus(error, "start " + (spec.argv.empty() ? path : spec.argv[0]));

@@ -18,10 +18,10 @@
 namespace manta::runtime {
 
 struct SpawnSpec {
-  int program = -1;                                            // descriptor of the executable
+  int program = -1;  // descriptor of the executable
   std::vector<std::string> argv;
   std::vector<std::pair<std::string, std::string>> environment;  // added to, or replacing, this process's own
-  std::vector<std::pair<int, int>> pass;                       // (ours, the child's number)
+  std::vector<std::pair<int, int>> pass;                         // (ours, the child's number)
 };
 
 struct SpawnedProcess {

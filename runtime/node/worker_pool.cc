@@ -11,7 +11,8 @@ uint32_t WorkerPool::ToStart(JobId job, uint32_t task_demand, uint32_t actor_dem
   const uint32_t tasks = task_workers();
   const uint32_t room = options_.task_workers_max > tasks ? options_.task_workers_max - tasks : 0;
   const uint32_t coming = starting(job);
-  // Those that start already are for whoever comes first; workers for actors leave the tasks' count when they are taken.
+  // Those that start already are for whoever comes first; workers for actors leave the tasks' count when they are
+  // taken.
   const uint32_t wanted = std::min(task_demand, room + coming) + actor_demand;
   return wanted > coming ? wanted - coming : 0;
 }

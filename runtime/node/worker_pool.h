@@ -1,6 +1,7 @@
 // WorkerPool knows every worker process of this node, from the decision to start it to its end.
 //
-// Problem:    starting a process costs a millisecond or many, keeping an idle one costs memory, and one that never says hello must
+// Problem:    starting a process costs a millisecond or many, keeping an idle one costs memory, and one that never says
+// hello must
 //             not be waited for.
 //
 //      StartWorker         hello           Take                    Release
@@ -44,7 +45,7 @@ class WorkerPool {
     uint32_t task_workers_max = 64;
     uint32_t actor_workers_max = 4096;
     Duration worker_idle{};
-    uint32_t workers_kept = 0;       // idle ones of a job that stay however long
+    uint32_t workers_kept = 0;  // idle ones of a job that stay however long
     Duration start_timeout{};
   };
   // After so many failures in a row the waiting requests of a job are told.
@@ -56,7 +57,8 @@ class WorkerPool {
 
   // How many workers to start for `job`, so that it soon has `task_demand` and `actor_demand` more.
   uint32_t ToStart(JobId job, uint32_t task_demand, uint32_t actor_demand) const;
-  // True if `task_demand` cannot be met because of task_workers_max. An idle worker of another job could make room: `*victim`.
+  // True if `task_demand` cannot be met because of task_workers_max. An idle worker of another job could make room:
+  // `*victim`.
   bool AtCap(JobId job, ProcessId* victim) const;
 
   void Started(ProcessId worker, JobId job, Time now);
@@ -93,7 +95,7 @@ class WorkerPool {
   Time next_deadline() const;
 
  private:
-  struct Crew {                               // of one job
+  struct Crew {  // of one job
     uint32_t starting = 0;
     std::set<std::pair<Time, ProcessId>> idle;  // since when
   };
@@ -103,9 +105,9 @@ class WorkerPool {
   const Options options_;
   std::map<ProcessId, Worker> workers_;
   std::map<JobId, Crew> crews_;
-  std::set<std::pair<Time, ProcessId>> starting_;   // since when
-  std::set<std::pair<Time, ProcessId>> stopping_;   // when to kill
-  std::map<JobId, uint32_t> failures_;              // in a row
+  std::set<std::pair<Time, ProcessId>> starting_;  // since when
+  std::set<std::pair<Time, ProcessId>> stopping_;  // when to kill
+  std::map<JobId, uint32_t> failures_;             // in a row
   uint32_t actor_workers_ = 0;
 };
 

@@ -34,7 +34,7 @@ struct FromZygote {
   Kind kind = Kind::kForked;
   int32_t pid = 0;
   uint64_t worker = 0;
-  int32_t status = 0;   // kExited: wait status; kFailed: errno
+  int32_t status = 0;  // kExited: wait status; kFailed: errno
 };
 
 template <typename T>
@@ -83,10 +83,14 @@ void ReapWorkers(int socket) {
 
 const char* RoleName(ProcessRole role) {
   switch (role) {
-    case ProcessRole::kDriver: return "driver";
-    case ProcessRole::kEmbeddedCluster: return "embedded";
-    case ProcessRole::kZygote: return "zygote";
-    case ProcessRole::kWorker: return "worker";
+    case ProcessRole::kDriver:
+      return "driver";
+    case ProcessRole::kEmbeddedCluster:
+      return "embedded";
+    case ProcessRole::kZygote:
+      return "zygote";
+    case ProcessRole::kWorker:
+      return "worker";
   }
   return "?";
 }
@@ -161,7 +165,7 @@ WorkerStart RunZygote(base::UniqueFd socket) {
     ForkCommand command;
     absl::StatusOr<base::Received> received =
         base::RecvWithFds(socket.get(), {reinterpret_cast<char*>(&command), sizeof(command)});
-    if (!received.ok() || received->size == 0) _exit(0);   // the node is gone
+    if (!received.ok() || received->size == 0) _exit(0);  // the node is gone
     if (received->size != sizeof(command) || received->fds.size() != 3) continue;
     if (ThreadCount() != 1) {
       Report(socket.get(), {.kind = FromZygote::Kind::kUseExec, .worker = command.self.number});
@@ -181,7 +185,7 @@ WorkerStart RunZygote(base::UniqueFd socket) {
       BecomeWorker(received->fds[1].get(), received->fds[2].get());
       return {command.self, command.job, std::move(received->fds[0])};
     }
-    absl::StatusOr<base::UniqueFd> pidfd = base::OpenPidfd(pid);   // not reaped yet: the pid is still its
+    absl::StatusOr<base::UniqueFd> pidfd = base::OpenPidfd(pid);  // not reaped yet: the pid is still its
     const int fd = pidfd.ok() ? pidfd->get() : -1;
     Report(socket.get(), {.kind = FromZygote::Kind::kForked, .pid = pid, .worker = command.self.number},
            fd >= 0 ? std::span<const int>(&fd, 1) : std::span<const int>());
@@ -206,7 +210,7 @@ void ZygoteClient::OnReadable() {
     FromZygote report;
     absl::StatusOr<base::Received> received =
         base::RecvWithFds(socket_.get(), {reinterpret_cast<char*>(&report), sizeof(report)});
-    if (absl::IsUnavailable(received.status())) return;   // nothing more for now
+    if (absl::IsUnavailable(received.status())) return;  // nothing more for now
     if (!received.ok() || received->size != sizeof(report)) {
       watch_.Reset();
       socket_.reset();

@@ -2,8 +2,10 @@
 // forked into workers.
 //
 // Problem:    exec, dynamic linking and static initialisation cost many times a fork.
-// Protocol:   node -> zygote over a SOCK_SEQPACKET pair: ForkCommand with the worker's end of its socket to the node and its output
-//             files; zygote -> node: ForkResult with a pidfd, and later ExitNotice. The zygote is the workers' parent and reaps them.
+// Protocol:   node -> zygote over a SOCK_SEQPACKET pair: ForkCommand with the worker's end of its socket to the node
+// and its output
+//             files; zygote -> node: ForkResult with a pidfd, and later ExitNotice. The zygote is the workers' parent
+//             and reaps them.
 // Threads:    the zygote has one. A program whose static initialisers start threads is not forked: ForkResult says so,
 //             and the node starts the worker by exec instead.
 // See:        DESIGN: "The zygote"; docs/architecture.md
@@ -29,8 +31,8 @@ namespace manta::runtime {
 enum class ProcessRole { kDriver, kEmbeddedCluster, kZygote, kWorker };
 struct RoleFromEnvironment {
   ProcessRole role = ProcessRole::kDriver;
-  base::UniqueFd socket;        // to whoever started us
-  std::string detail;           // role-specific text
+  base::UniqueFd socket;  // to whoever started us
+  std::string detail;     // role-specific text
 };
 // kInvalidArgument: the variables are there but make no sense (set by hand).
 absl::StatusOr<RoleFromEnvironment> TakeRoleFromEnvironment();
@@ -45,7 +47,7 @@ struct WorkerStart {
   JobId job = 0;
   base::UniqueFd node_socket;
 };
-std::string EncodeWorkerStart(const WorkerStart& start);   // without the socket
+std::string EncodeWorkerStart(const WorkerStart& start);  // without the socket
 absl::StatusOr<WorkerStart> DecodeWorkerStart(const std::string& text);
 
 // Runs the zygote on `socket` until its end of file (then _exit). Returns only in a forked worker.
@@ -58,7 +60,7 @@ class ZygoteClient {
     // `pid` 0: could not fork, `why` says so; `use_exec`: start it by exec.
     std::function<void(uint64_t worker, pid_t pid, base::UniqueFd pidfd, bool use_exec, const std::string& why)> forked;
     std::function<void(pid_t pid, int wait_status)> exited;
-    std::function<void()> lost;   // the zygote died; its workers live on
+    std::function<void()> lost;  // the zygote died; its workers live on
   };
   ZygoteClient(base::EventLoop* loop, base::UniqueFd socket, Callbacks callbacks);
   ~ZygoteClient();

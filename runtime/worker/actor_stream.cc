@@ -50,7 +50,13 @@ void ActorStream::SendCall(Call* call, std::vector<rpc::Value>* fresh) {
   if (flight_incarnation_ != incarnation_) {
     LeaveFlight();
     flight_incarnation_ = incarnation_;
+    flight_worker_ = peer_->id;
     last_sequence_ = 0;
+    const auto before = peer_->numbered.find(actor_);
+    if (MANTA_RULE("actor.numbered_before") && before != peer_->numbered.end()) {
+      if (before->second.incarnation == incarnation_) last_sequence_ = before->second.last_sequence;
+      peer_->numbered.erase(before);
+    }
   }
   flight_peer_ = peer_;
   in_flight_.PushBack(call);
@@ -109,8 +115,8 @@ void ActorStream::OnHandleAdded() {
 
 void ActorStream::OnUpdate(const rpc::ActorUpdate& update) {
   // kDead is final, whoever says it: a directory that has lost its memory begins its versions anew.
-  const bool news = update.version > version_ || (limbo_ && update.version == version_) ||
-                    update.state == ActorState::kDead;
+  const bool news =
+      update.version > version_ || (limbo_ && update.version == version_) || update.state == ActorState::kDead;
   if (MANTA_RULE("actor.update_version") && !news) return;
   if (state_ == ActorState::kDead) return;
   version_ = update.version;
@@ -202,8 +208,8 @@ void ActorStream::Create() {
   if (!call->result.referenced()) parts_.out->idle_handles.push_back(actor_);
 }
 
-// Others have the handle, or will have it, and wait for the directory's word: it hears of an actor that fits nowhere, and of
-// its end.
+// Others have the handle, or will have it, and wait for the directory's word: it hears of an actor that fits nowhere,
+// and of its end.
 void ActorStream::AnnounceStillborn(Call* creation) {
   if (creation->result.dropped) return;
   parts_.refs->Publish(actor_.handle(), &creation->result);
@@ -217,8 +223,8 @@ void ActorStream::AnnounceStillborn(Call* creation) {
   kill.no_restart = true;
 }
 
-// The first incarnation has been constructed, or none will be: the tickets of the arguments end. What a later incarnation
-// keeps it registers without one.
+// The first incarnation has been constructed, or none will be: the tickets of the arguments end. What a later
+// incarnation keeps it registers without one.
 void ActorStream::EndCreation(const rpc::ActorUpdate& update) {
   if (creation_ == nullptr || !creation_->created) return;
   creation_->completed = true;
@@ -261,13 +267,15 @@ void ActorStream::LoseCall(Call* call, const std::string& reason) {
   parts_.calls->LoseAttempt(call);
   if (call->completed) return parts_.calls->Finish(call);
   if (call->cancelled) {
-    return parts_.calls->Fail(call, CallError(*call, ErrorCode::kCancelled, "the call was cancelled while its actor died"));
+    return parts_.calls->Fail(call,
+                              CallError(*call, ErrorCode::kCancelled, "the call was cancelled while its actor died"));
   }
   if (parts_.calls->UseRetry(call)) return Again(call);
-  parts_.calls->Fail(call, CallError(*call, ErrorCode::kActorDied,
-                                     "actor " + ToString(actor_) + " died with its worker " + ToString(call->worker) + " (" +
-                                         reason + ") while it had this call. MaxTaskRetries(n) tries calls again on an "
-                                         "actor that restarts (MaxRestarts)"));
+  parts_.calls->Fail(
+      call, CallError(*call, ErrorCode::kActorDied,
+                      "actor " + ToString(actor_) + " died with its worker " + ToString(call->worker) + " (" + reason +
+                          ") while it had this call. MaxTaskRetries(n) tries calls again on an "
+                          "actor that restarts (MaxRestarts)"));
 }
 
 // ---------------------------------------------------------------- waiting
@@ -328,6 +336,8 @@ void ActorStream::Detach() {
   StopRetrying();
   flight_peer_ = nullptr;
   MoveTo(nullptr);
+  Peer* const numbered = last_sequence_ == 0 ? nullptr : parts_.peers->Find(flight_worker_);
+  if (numbered != nullptr) numbered->numbered[actor_] = {flight_incarnation_, last_sequence_};
 }
 
 }  // namespace manta::runtime::worker

@@ -1,21 +1,23 @@
 // ActorStream is the way of this process's calls to one actor: in order, one incarnation after the other.
 //
-// Problem:    an actor moves when its worker dies; its calls must keep their order, run at most as often as allowed, and
+// Problem:    an actor moves when its worker dies; its calls must keep their order, run at most as often as allowed,
+// and
 //             never wait for an incarnation that will not come.
 //
 //   unsent ──► in flight ──► answered                 again: to be tried once more, ahead of what is unsent
 //     ▲            │
 //     └── again ◄──┘ NotExecuted, or the worker's death and a retry is left
 //
-//   kPending ─► kAlive ◄─► kRestarting ─► kDead       as the directory says; what it says is versioned. The stream itself
+//   kPending ─► kAlive ◄─► kRestarting ─► kDead       as the directory says; what it says is versioned. The stream
+//   itself
 //                                                     takes the actor for restarting when its worker has died or has
 //                                                     refused a call, and asks again after a second.
 //
 // Ownership:  owned by ActorStreams; borrows the other parts. Calls are CallStore's.
 // Threads:    externally synchronised (ProcessCore).
 // Invariants: (1) calls of one incarnation are numbered from 1 in the order in which they are sent.
-//             (2) nothing is sent to an incarnation while calls to an older one are in flight: they might have to go first.
-//             (3) again and unsent are in the order of submission.
+//             (2) nothing is sent to an incarnation while calls to an older one are in flight: they might have to go
+//             first. (3) again and unsent are in the order of submission.
 // See:        docs/actor_call.md, rpc/schema/actor.capnp
 #ifndef MANTA_RUNTIME_WORKER_ACTOR_STREAM_H_
 #define MANTA_RUNTIME_WORKER_ACTOR_STREAM_H_
@@ -53,11 +55,12 @@ class ActorStream {
   void Submit(Call* call, std::vector<rpc::Value>* fresh);
   // Sends what can be sent now. To be called when an argument has come, or a call has been taken out.
   void Pump();
-  // The attempt is over: takes the call out of those in flight. The caller says what becomes of it (Again, or an outcome),
-  // and then calls AfterReply.
+  // The attempt is over: takes the call out of those in flight. The caller says what becomes of it (Again, or an
+  // outcome), and then calls AfterReply.
   void OnReply(Call* call, const rpc::CallReply& reply) {
     in_flight_.Remove(call);
-    if (reply.outcome == rpc::Outcome::kNotExecuted) [[unlikely]] OnNotExecuted(reply);
+    if (reply.outcome == rpc::Outcome::kNotExecuted) [[unlikely]]
+      OnNotExecuted(reply);
   }
   void AfterReply() {
     if (in_flight_.empty() || front() != nullptr) Continue();
@@ -121,23 +124,24 @@ class ActorStream {
   const StreamParts& parts_;
   rpc::ActorState state_ = rpc::ActorState::kPending;
   bool watched_ = false;
-  bool limbo_ = false;            // kRestarting by our own judgement
-  bool wanted_ = false;           // somebody waits for it to be alive or dead
+  bool limbo_ = false;   // kRestarting by our own judgement
+  bool wanted_ = false;  // somebody waits for it to be alive or dead
   bool user_watches_ = false;
   bool handle_dropped_ = false;
-  uint64_t version_ = 0;          // of the last update
+  uint64_t version_ = 0;  // of the last update
   uint64_t incarnation_ = 0;
-  Peer* peer_ = nullptr;          // where it lives, while kAlive
+  Peer* peer_ = nullptr;  // where it lives, while kAlive
   std::string address_;
-  rpc::ErrorInfo error_;          // kDead
+  rpc::ErrorInfo error_;  // kDead
   uint64_t flight_incarnation_ = 0;
-  Peer* flight_peer_ = nullptr;   // where the calls in flight went
-  uint64_t last_sequence_ = 0;    // in flight_incarnation_
+  Peer* flight_peer_ = nullptr;  // where the calls in flight went
+  ProcessId flight_worker_;      // where flight_incarnation_ lives
+  uint64_t last_sequence_ = 0;   // in flight_incarnation_
   uint64_t last_order_ = 0;
   CallList in_flight_;
   CallList again_;
   CallList unsent_;
-  Call* creation_ = nullptr;      // own actors, until they are dead
+  Call* creation_ = nullptr;         // own actors, until they are dead
   Time retry_at_ = kInfiniteFuture;  // the entry in parts_.retries
   Duration retry_after_{};
 };

@@ -1,5 +1,5 @@
-// Call is the record of one call that this process made (a task, an actor call, an actor's creation, a Put), and CallStore
-// is where the records live.
+// Call is the record of one call that this process made (a task, an actor call, an actor's creation, a Put), and
+// CallStore is where the records live.
 //
 //            Submit               arguments ready            Send                 reply, death, NotExecuted
 //   (none) ─────────► waiting ──────────────────► queued ──────────► sent ─────────────────────────────► over
@@ -40,10 +40,10 @@ struct Call {
 
   uint64_t number = 0;
   Kind kind = Kind::kTask;
-  bool sent = false;         // an attempt is out
-  bool completed = false;    // its results are known
-  bool cancelled = false;    // Cancel was called while an attempt was out
-  bool has_refs = false;     // some argument is or holds a ref
+  bool sent = false;          // an attempt is out
+  bool completed = false;     // its results are known
+  bool cancelled = false;     // Cancel was called while an attempt was out
+  bool has_refs = false;      // some argument is or holds a ref
   bool may_have_run = false;  // an earlier attempt was lost with its worker
   bool retry_on_exception = false;
   uint32_t attempt = 0;      // the one that is out, or the next one
@@ -63,17 +63,17 @@ struct Call {
   LinkedList<Call>* list = nullptr;
   Call* prev = nullptr;
   Call* next = nullptr;
-  ProcessId worker;          // sent: to whom
+  ProcessId worker;  // sent: to whom
   // Tasks.
   std::unique_ptr<ResourceSet> shape;  // while it waits for arguments
   ShapeQueue* queue = nullptr;
-  Lease* lease = nullptr;    // sent under it
+  Lease* lease = nullptr;  // sent under it
   FunctionStats* stats = nullptr;
   uint64_t expected_ns = 0;  // the mean run time when it was pushed
   bool pushed_slow = false;  // it was not known to be fast then
   // Actor calls.
   ActorStream* stream = nullptr;
-  uint64_t order = 0;        // position in the stream, over all incarnations
+  uint64_t order = 0;  // position in the stream, over all incarnations
   // Creations.
   std::unique_ptr<rpc::ActorSpec> spec;
   bool created = false;      // ActorCreate has been sent
@@ -81,7 +81,7 @@ struct Call {
   bool actor_over = false;   // the actor is dead for good: the arguments are not needed any more
   bool retired = false;      // freed in this Handle
 
-  ObjectEntry result;        // result 0; a creation's: the handle
+  ObjectEntry result;  // result 0; a creation's: the handle
   std::unique_ptr<ObjectEntry[]> more_results;
 
   ObjectEntry& result_at(uint32_t index) { return index == 0 ? result : more_results[index - 1]; }

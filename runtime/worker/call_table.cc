@@ -111,7 +111,8 @@ void CallTable::TakeArguments(Call* call, std::vector<Value> args) {
   for (Value& arg : call->args) {
     if (arg.kind != Value::Kind::kRef) continue;
     if (arg.object.is_actor()) {
-      return Fail(call, CallError(*call, ErrorCode::kInvalidArgument, "an actor's handle is passed inside a value, not as one"));
+      return Fail(call, CallError(*call, ErrorCode::kInvalidArgument,
+                                  "an actor's handle is passed inside a value, not as one"));
     }
     if (!refs_->Await(arg.object, {Waiter::Kind::kCall, call->number}, false)) {
       ++call->deps;
@@ -138,7 +139,8 @@ bool CallTable::TakeArgument(Call* call, Value* arg) {
   const ObjectId id = arg->object;
   const ObjectEntry* entry = refs_->Find(id);
   if (entry == nullptr) {
-    Fail(call, CallError(*call, ErrorCode::kObjectLost, "the argument " + ToString(id) + " is not known to this process"));
+    Fail(call,
+         CallError(*call, ErrorCode::kObjectLost, "the argument " + ToString(id) + " is not known to this process"));
     return false;
   }
   if (entry->phase == ObjectEntry::Phase::kError) {
@@ -189,7 +191,8 @@ void CallTable::EndAttempt(Call* call, const std::vector<uint32_t>& kept) {
 }
 
 void CallTable::LoseAttempt(Call* call) {
-  EndAttempt(call, {});
+  call->sent = false;
+  if (call->has_refs) refs_->LoseRequest(call->args, store_->id(*call), call->attempt, call->worker);
   call->may_have_run = true;
   for (uint32_t i = 0; i < call->entry_count(); ++i) {
     refs_->MayBeSealed(store_->result_id(*call, i), &call->result_at(i));
@@ -211,9 +214,10 @@ void CallTable::Succeed(Call* call, std::vector<Value>&& returns) {
     reply.attempt = call->attempt;
     reply.returns = std::move(returns);
     Discard(reply);
-    return Fail(call, CallError(*call, ErrorCode::kInternal,
-                                "the worker answered with " + std::to_string(reply.returns.size()) + " results instead of " +
-                                    std::to_string(call->return_count) + ": do caller and worker run the same program?"));
+    return Fail(call,
+                CallError(*call, ErrorCode::kInternal,
+                          "the worker answered with " + std::to_string(reply.returns.size()) + " results instead of " +
+                              std::to_string(call->return_count) + ": do caller and worker run the same program?"));
   }
   refs_->AcceptReply(&returns, store_->id(*call), call->attempt);
   call->completed = true;

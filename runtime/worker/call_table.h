@@ -1,4 +1,5 @@
-// CallTable takes a call of this process from its submission to its one outcome: arguments, attempts, results, deadline.
+// CallTable takes a call of this process from its submission to its one outcome: arguments, attempts, results,
+// deadline.
 //
 // Problem:    a call may be retried, refused, cancelled, timed out and answered late, in any order, and must end once.
 // Parts:      what a record is: CallStore. Where an attempt goes: LeaseClient (tasks), ActorStreams (actor calls).

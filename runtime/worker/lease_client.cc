@@ -69,7 +69,8 @@ void LeaseClient::OnReply(Call* call, const rpc::CallReply& reply) {
   lease->expected_ns -= call->expected_ns;
   call->lease = nullptr;
   if (reply.outcome == rpc::Outcome::kNotExecuted) {
-    const bool taken_back = reply.error.code == rpc::ErrorCode::kCancelled || reply.error.code == rpc::ErrorCode::kTimeout;
+    const bool taken_back =
+        reply.error.code == rpc::ErrorCode::kCancelled || reply.error.code == rpc::ErrorCode::kTimeout;
     if (!taken_back) (first ? lease->refused : lease->stalled) = true;
   } else {
     uint64_t& mean = call->stats->mean_ns;
@@ -88,8 +89,8 @@ void LeaseClient::Serve(ShapeQueue* queue, Lease* lease) {
     lease = nullptr;
   }
   while (queue->unstarted() != 0) {
-    const bool lease_takes = lease != nullptr && (lease->idle_at != SIZE_MAX ||
-                                                  (lease->roomy_at != SIZE_MAX && IsFast(*queue->front())));
+    const bool lease_takes =
+        lease != nullptr && (lease->idle_at != SIZE_MAX || (lease->roomy_at != SIZE_MAX && IsFast(*queue->front())));
     Lease* to = lease_takes ? lease : nullptr;
     if (to == nullptr && !queue->idle.empty()) to = queue->idle.back();
     if (to == nullptr && !queue->roomy.empty() && IsFast(*queue->front())) {
@@ -111,7 +112,8 @@ bool LeaseClient::IsFast(const Call& call) const {
 }
 
 bool LeaseClient::HasRoom(const Lease& lease) const {
-  return !lease.stalled && !lease.refused && lease.slow == 0 && lease.outstanding.size() < options_.calls_at_worker_max &&
+  return !lease.stalled && !lease.refused && lease.slow == 0 &&
+         lease.outstanding.size() < options_.calls_at_worker_max &&
          lease.expected_ns < static_cast<uint64_t>(options_.slow_task.count());
 }
 

@@ -198,7 +198,8 @@ void LeaseClient::OnWorkerDied(Peer* peer, const std::string& reason) {
   for (Lease* lease : leases) {
     ShapeQueue* queue = lease->queue;
     Unplace(lease);
-    // The worker runs them in order and answers each before it starts the next; on this node, its answers have been read.
+    // The worker runs them in order and answers each before it starts the next; on this node, its answers have been
+    // read.
     bool started = true;
     while (!lease->outstanding.empty()) {
       LoseCall(lease->outstanding.PopFront(), started, reason);
@@ -209,8 +210,8 @@ void LeaseClient::OnWorkerDied(Peer* peer, const std::string& reason) {
   }
 }
 
-// A task behind the one that ran is not charged a try: else one that kills workers would use up the tries of all that were
-// pushed behind it. One that may not be tried at all (MaxRetries(0)) is not tried on this evidence either.
+// A task behind the one that ran is not charged a try: else one that kills workers would use up the tries of all that
+// were pushed behind it. One that may not be tried at all (MaxRetries(0)) is not tried on this evidence either.
 void LeaseClient::LoseCall(Call* call, bool started, const std::string& reason) {
   const ProcessId worker = call->worker;
   call->lease = nullptr;
@@ -221,8 +222,9 @@ void LeaseClient::LoseCall(Call* call, bool started, const std::string& reason) 
   }
   const bool again = !started && call->retries_left != 0;
   if (again || calls_->UseRetry(call)) return Again(call);
-  std::string text = "worker " + ToString(worker) + " died while it had this task (" + reason + "); tries: " +
-                     std::to_string(call->tries) + ". See the worker's log; MaxRetries(n) allows more tries";
+  std::string text = "worker " + ToString(worker) + " died while it had this task (" + reason +
+                     "); tries: " + std::to_string(call->tries) +
+                     ". See the worker's log; MaxRetries(n) allows more tries";
   calls_->Fail(call, CallError(*call, ErrorCode::kWorkerDied, std::move(text)));
 }
 

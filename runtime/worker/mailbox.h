@@ -1,14 +1,16 @@
 // Mailbox orders the calls that other processes push to this one, and says what to run next.
 //
-// Problem:    tasks must not wait behind a slow one while other workers idle; an actor's calls must run in each caller's order,
+// Problem:    tasks must not wait behind a slow one while other workers idle; an actor's calls must run in each
+// caller's order,
 //             also when they come early or wait for an argument; whoever is too late must be told so.
 //
 //   arrive ──► in order? ──► arguments here? ──► ready ──► running ──► replied
 //     │ no: early              no: waiting (holds up its own caller's stream only)
 //     └ wrong lease, wrong incarnation, behind a slow task, the actor ends: NotExecuted
 //
-// Lanes:      one for tasks (one at a time), one for each hosted actor (max_concurrency at a time): first in, first out.
-// Refs:       a call's refs are held while it is here; at its end, before the reply, what user code still refers to is
+// Lanes:      one for tasks (one at a time), one for each hosted actor (max_concurrency at a time): first in, first
+// out. Refs:       a call's refs are held while it is here; at its end, before the reply, what user code still refers
+// to is
 //             registered (docs/objects.md, 5). When the caller dies they are registered at once.
 // Ownership:  owns the calls and the hosted actors' lanes. Borrows the other parts.
 // Threads:    externally synchronised (ProcessCore).
@@ -38,12 +40,12 @@ struct CallerQueue;
 // A call from another process (or an actor's construction). `request` loses its arguments when it runs.
 struct MailboxCall {
   rpc::CallRequest request;
-  std::vector<ObjectId> refs;     // held for it, by index
+  std::vector<ObjectId> refs;  // held for it, by index
   Lane* lane = nullptr;
   CallerQueue* caller = nullptr;  // actor calls
   Time expires = kInfiniteFuture;
   Time started{};
-  uint64_t serial = 0;            // while arguments are missing
+  uint64_t serial = 0;  // while arguments are missing
   uint32_t missing = 0;
   bool caller_dead = false;
   bool blocked = false;
@@ -58,15 +60,15 @@ struct Lane {
   MailboxList ready;
   uint32_t running = 0;
   uint32_t running_max = 1;
-  bool open = true;               // false: the actor is being constructed
-  HostedActor* actor = nullptr;   // null: tasks
+  bool open = true;              // false: the actor is being constructed
+  HostedActor* actor = nullptr;  // null: tasks
 };
 
 // The calls of one caller to one actor.
 struct CallerQueue {
   uint64_t next_sequence = 1;
   std::map<uint64_t, MailboxCall*> early;  // null: cancelled
-  MailboxList waiting;            // in order, for an argument or behind one that waits
+  MailboxList waiting;                     // in order, for an argument or behind one that waits
   bool dead = false;
 };
 
@@ -75,8 +77,8 @@ struct HostedActor {
   uint64_t incarnation = 0;
   Lane lane;
   MailboxCall* construction = nullptr;  // until Constructed
-  rpc::ActorSpec spec;            // until it is constructed; without the arguments
-  bool ending = false;            // takes no more calls; ends after those it has
+  rpc::ActorSpec spec;                  // until it is constructed; without the arguments
+  bool ending = false;                  // takes no more calls; ends after those it has
   std::map<ProcessId, CallerQueue> callers;
   std::pair<ProcessId, CallerQueue*> last_caller{{}, nullptr};
 };
@@ -149,14 +151,14 @@ class Mailbox {
   Outbox* const out_;
   RefTable* const refs_;
   uint64_t highest_lease_ = 0;
-  bool exiting_ = false;         // ProcessExit was received
-  bool exited_ = false;          // ExitProcess was asked for
+  bool exiting_ = false;  // ProcessExit was received
+  bool exited_ = false;   // ExitProcess was asked for
   std::string exit_reason_;
   Time slow_check_ = kInfiniteFuture;
   size_t size_ = 0;
   uint64_t last_serial_ = 0;
   Lane tasks_;
-  MailboxList waiting_tasks_;    // for arguments
+  MailboxList waiting_tasks_;  // for arguments
   std::map<ActorId, std::unique_ptr<HostedActor>> actors_;
   HostedActor* last_actor_ = nullptr;
   std::vector<Running> running_;

@@ -187,7 +187,8 @@ void Mailbox::RefuseCallsOf(HostedActor* actor, const char* why) {
 }
 
 void Mailbox::EndIfDone(HostedActor* actor) {
-  if (!actor->ending || actor->construction != nullptr || actor->lane.running != 0 || !actor->lane.ready.empty()) return;
+  if (!actor->ending || actor->construction != nullptr || actor->lane.running != 0 || !actor->lane.ready.empty())
+    return;
   for (const auto& [id, caller] : actor->callers) {
     if (!caller.waiting.empty()) return;
   }

@@ -2,7 +2,8 @@
 //
 // Problem:    base::DenseWindow spends a slot on every number between the oldest and the newest record; one Put that a
 //             program holds for a day would make it span every call of that day.
-// How:        a ring of pointers over the newest numbers. When it is full and mostly holes, the oldest survivors move to
+// How:        a ring of pointers over the newest numbers. When it is full and mostly holes, the oldest survivors move
+// to
 //             an ordered map below it; when it is well filled, it doubles.
 // Ownership:  borrows the records; they stay where they are.
 // Threads:    externally synchronised.
@@ -107,11 +108,11 @@ class NumberTable {
     mask_ = slots - 1;
   }
 
-  uint64_t base_ = 0;      // the ring holds [base_, base_ + ring_.size())
+  uint64_t base_ = 0;  // the ring holds [base_, base_ + ring_.size())
   uint64_t mask_ = 0;
   size_t in_ring_ = 0;
   size_t size_ = 0;
-  std::vector<T*> ring_;   // a power of two
+  std::vector<T*> ring_;  // a power of two
   std::map<uint64_t, T*> sparse_;
 };
 

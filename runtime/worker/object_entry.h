@@ -1,4 +1,5 @@
-// ObjectEntry is what a process knows about one object: its value so far, who here refers to it, and what its home counts.
+// ObjectEntry is what a process knows about one object: its value so far, who here refers to it, and what its home
+// counts.
 //
 // Ownership:  own results lie in their Call, borrowed ones in RefTable.
 // Threads:    externally synchronised (ProcessCore).
@@ -15,8 +16,8 @@
 
 namespace manta::runtime::worker {
 
-// Who goes on when an object is known: an own call that has it as an argument (it needs to know what the object is, not to
-// have it here), or a call in the mailbox (it needs it on this node).
+// Who goes on when an object is known: an own call that has it as an argument (it needs to know what the object is, not
+// to have it here), or a call in the mailbox (it needs it on this node).
 struct Waiter {
   enum class Kind : uint8_t { kCall, kMailbox };
   Kind kind = Kind::kCall;
@@ -33,14 +34,15 @@ struct ObjectEntry {
   bool resolving = false;   // an ObjectResolve is under way
   bool registered = false;  // the home counts this process as a holder (owned: borrow 0)
   bool published = false;   // owned: the home knows the value, or that it is pending
+  bool lent = false;        // borrowed: passed on while only the tickets of calls from others covered it
   uint32_t handles = 0;     // in user code
   uint32_t holds = 0;       // by own calls that are not over, and by values that this process keeps
   uint32_t calls = 0;       // by calls in the mailbox: their tickets cover the object
   uint64_t borrow = 0;      // registered: the number of this borrow
   NodeId sealed_on = 0;     // owned, sealed by another process: where, and by which attempt
   uint32_t sealed_attempt = 0;
-  Cookie waiting = 0;       // a handle that has not been completed; more are in more_waiting
-  rpc::Value value;         // kValue
+  Cookie waiting = 0;                     // a handle that has not been completed; more are in more_waiting
+  rpc::Value value;                       // kValue
   std::unique_ptr<rpc::ErrorInfo> error;  // kError
   std::unique_ptr<std::vector<Cookie>> more_waiting;
   std::unique_ptr<std::vector<Waiter>> waiters;
@@ -51,7 +53,7 @@ struct ObjectEntry {
   // For reuse. REQUIRES: nobody waits.
   void Reset() {
     phase = Phase::kPending;
-    owned = dropped = wanted = resolving = registered = published = false;
+    owned = dropped = wanted = resolving = registered = published = lent = false;
     handles = holds = calls = 0;
     borrow = 0;
     sealed_on = 0;

@@ -1,7 +1,8 @@
 // Outbox collects the actions of one ProcessCore::Handle, and what its parts have to tell one another afterwards.
 //
 // Problem:    a result that arrives may make a call ready, which fails another, which drops a ref ...: done by calls
-//             among the parts this is recursion without a bound. They leave notes here; ProcessCore reads them in order.
+//             among the parts this is recursion without a bound. They leave notes here; ProcessCore reads them in
+//             order.
 // Threads:    externally synchronised (ProcessCore).
 // Invariants: (1) nothing is sent after the daemon is lost.
 //             (2) a message of the process to itself does not leave it: ProcessCore handles it after the event.
@@ -44,7 +45,8 @@ class Outbox {
   // Appends the message; the caller fills it in before anything else is appended.
   template <typename Message>
   Message& Send(ProcessId to) {
-    if (daemon_lost_ || to == self_) [[unlikely]] return Unsent<Message>();
+    if (daemon_lost_ || to == self_) [[unlikely]]
+      return Unsent<Message>();
     SendMessage& send = std::get<SendMessage>(actions_->emplace_back(std::in_place_type<SendMessage>));
     send.to = to;
     return send.message.template emplace<Message>();
@@ -62,7 +64,7 @@ class Outbox {
 
   // Notes for ProcessCore.
   std::vector<Wake> wakes;
-  std::vector<ActorId> idle_handles;    // no handle, value or mailbox call of this process refers to it
+  std::vector<ActorId> idle_handles;  // no handle, value or mailbox call of this process refers to it
   std::vector<rpc::Message> to_self;
 
  private:

@@ -1,9 +1,8 @@
 // PeerTable knows the processes that this one exchanges calls with, and the dead.
 //
-// Problem:    channels are made on first use and may fail; what a dead process wrote may come after the news of its death.
-// Ownership:  owns the Peers; LeaseClient and ActorStreams link their leases and streams to them.
-// Threads:    externally synchronised (ProcessCore).
-// Invariants: (1) Connect is asked for once at a time for each peer.
+// Problem:    channels are made on first use and may fail; what a dead process wrote may come after the news of its
+// death. Ownership:  owns the Peers; LeaseClient and ActorStreams link their leases and streams to them. Threads:
+// externally synchronised (ProcessCore). Invariants: (1) Connect is asked for once at a time for each peer.
 //             (2) a dead id never becomes a peer again, as long as it is remembered: the last kDeadMax processes, and
 //                 every dead node.
 #ifndef MANTA_RUNTIME_WORKER_PEER_TABLE_H_
@@ -31,6 +30,12 @@ struct Peer {
   std::string address;
   std::vector<Lease*> leases;               // at this worker, in the order in which they were granted
   std::map<ActorId, ActorStream*> streams;  // to actors in this worker
+  // How far streams that are gone have numbered their calls: a new stream to the same incarnation goes on from there.
+  struct Numbered {
+    uint64_t incarnation = 0;
+    uint64_t last_sequence = 0;
+  };
+  std::map<ActorId, Numbered> numbered;
   bool connected() const { return state == State::kConnected; }
 };
 
@@ -67,7 +72,7 @@ class PeerTable {
 
   Outbox* const out_;
   std::map<NodeId, NumberTable<Peer>> nodes_;
-  Peer* last_ = nullptr;               // heard last
+  Peer* last_ = nullptr;  // heard last
   std::set<ProcessId> dead_;
   std::deque<ProcessId> dead_order_;
   std::set<NodeId> dead_nodes_;

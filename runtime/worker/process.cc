@@ -26,6 +26,7 @@ namespace {
 
 constexpr size_t kFramesPerDrain = 256;
 constexpr Duration kDropDelay = std::chrono::milliseconds(10);
+constexpr Duration kCloseLook = std::chrono::milliseconds(1);
 constexpr Duration kFollowerLook = std::chrono::milliseconds(100);
 // An unattended process is not drained at once: user code is likely to come back, or more frames to come.
 constexpr useconds_t kUnattendedPauseUs = 50;
@@ -50,8 +51,7 @@ class Process::Impl : private rpc::Channel::Handler {
   JobId job = 0;
   std::string name_space;
   std::unique_ptr<store::StoreClient> store;
-  std::unique_ptr<store::PinTable> pins;
-  base::UvEventLoop loop;
+  std::shared_ptr<store::PinTable> Pins();
 
  private:
   // rpc::Channel::Handler, under the lock.
@@ -79,21 +79,23 @@ class Process::Impl : private rpc::Channel::Handler {
   void OnTimer();
   void StartExecutors() MANTA_REQUIRES(mutex_);
   void ExecutorLoop();
+  // Runs `fn` on the I/O thread; never, once it has ended.
+  void Post(base::EventLoop::Function fn);
 
   Host* const host_;
-  rpc::DescriptorSocket control_;   // Send under the lock, Receive by the I/O thread
-  base::Mutex mutex_;               // the core lock
+  rpc::DescriptorSocket control_;  // Send under the lock, Receive by the I/O thread
+  base::Mutex mutex_;              // the core lock
   base::CondVar follower_wake_;
 
   std::unique_ptr<rpc::ShmPort> port_;
   std::unique_ptr<ProcessCore> core_ MANTA_GUARDED_BY(mutex_);
   std::vector<ProcessAction> actions_ MANTA_GUARDED_BY(mutex_);
   struct Peer {
-    rpc::Channel* send = nullptr;             // the first channel made: order holds
-    std::vector<rpc::ShmChannel*> channels;   // two if both offered at once
+    rpc::Channel* send = nullptr;            // the first channel made: order holds
+    std::vector<rpc::ShmChannel*> channels;  // two if both offered at once
   };
   std::map<ProcessId, Peer> peers_ MANTA_GUARDED_BY(mutex_);
-  std::map<uint32_t, ProcessId> offers_ MANTA_GUARDED_BY(mutex_);   // by mark
+  std::map<uint32_t, ProcessId> offers_ MANTA_GUARDED_BY(mutex_);  // by mark
   Time now_ MANTA_GUARDED_BY(mutex_){};
 
   using Runnable = std::variant<Execute, ConstructActor>;
@@ -108,17 +110,20 @@ class Process::Impl : private rpc::Channel::Handler {
   bool leader_active_ MANTA_GUARDED_BY(mutex_) = false;
   std::thread::id leader_ MANTA_GUARDED_BY(mutex_);
   size_t followers_ MANTA_GUARDED_BY(mutex_) = 0;
-  bool something_ready_ MANTA_GUARDED_BY(mutex_) = false;   // in this turn, for some waiting thread
+  bool something_ready_ MANTA_GUARDED_BY(mutex_) = false;  // in this turn, for some waiting thread
   rpc::PeerAttention::Rang rang_ MANTA_GUARDED_BY(mutex_) = rpc::PeerAttention::Rang::kNothing;
 
   std::atomic<Dropped*> dropped_{nullptr};
   std::atomic<bool> drop_timer_armed_{false};
   Time armed_ MANTA_GUARDED_BY(mutex_) = Time::max();
 
+  base::Mutex close_mutex_;  // of what Close frees though any thread may ask for it; the innermost lock
+  std::shared_ptr<store::PinTable> pins_ MANTA_GUARDED_BY(close_mutex_);
+  std::unique_ptr<base::UvEventLoop> loop_ = std::make_unique<base::UvEventLoop>();  // reset after the I/O thread's end
   std::thread io_thread_;
   base::FdWatch control_watch_;
   base::FdWatch bell_watch_;
-  base::TimerId timer_ = 0;          // I/O thread
+  base::TimerId timer_ = 0;  // I/O thread
   std::atomic<bool> closed_{false};
   bool is_worker_ = false;
 };
@@ -131,10 +136,14 @@ absl::Status Process::Impl::Join(JoinSpec& spec) {
   spec.hello.pid = getpid();
   MANTA_ASSIGN_OR_RETURN(auto store_pair, base::SocketPair(base::SocketKind::kSeqPacket));
   MANTA_ASSIGN_OR_RETURN(store::PinTable pin_table, store::PinTable::Create());
-  pins = std::make_unique<store::PinTable>(std::move(pin_table));
+  auto pins = std::make_shared<store::PinTable>(std::move(pin_table));
   const std::array<int, 2> hello_fds = {store_pair.second.get(), pins->fd()};
   MANTA_RETURN_IF_ERROR(control_.Send(spec.hello, hello_fds));
   store_pair.second.reset();
+  {
+    base::MutexLock lock(&close_mutex_);
+    pins_ = std::move(pins);
+  }
 
   MANTA_ASSIGN_OR_RETURN(rpc::MessageWithDescriptors answer, AwaitControl(deadline));
   const auto* welcome = std::get_if<rpc::ProcessWelcome>(&answer.message);
@@ -144,9 +153,8 @@ absl::Status Process::Impl::Join(JoinSpec& spec) {
   name_space = welcome->name_space;
   store = std::make_unique<store::StoreClient>(self.node,
                                                std::make_unique<rpc::DescriptorSocket>(std::move(store_pair.first)));
-  MANTA_ASSIGN_OR_RETURN(
-      rpc::PollingSlot slot,
-      rpc::PollingSlot::Open(answer.descriptors[0].get(), welcome->polling_slot, base::AvailableCpus()));
+  MANTA_ASSIGN_OR_RETURN(rpc::PollingSlot slot, rpc::PollingSlot::Open(answer.descriptors[0].get(),
+                                                                       welcome->polling_slot, base::AvailableCpus()));
   MANTA_ASSIGN_OR_RETURN(port_, rpc::ShmPort::Create({}, std::move(slot)));
 
   MANTA_ASSIGN_OR_RETURN(rpc::ShmOffer offer, port_->Offer());
@@ -192,12 +200,12 @@ void Process::Impl::Submit(ProcessEvent event) {
 
 void Process::Impl::SubmitDrop(Dropped* dropped) {
   dropped->next = dropped_.load(std::memory_order_relaxed);
-  while (!dropped_.compare_exchange_weak(dropped->next, dropped, std::memory_order_release,
-                                         std::memory_order_relaxed)) {
+  while (
+      !dropped_.compare_exchange_weak(dropped->next, dropped, std::memory_order_release, std::memory_order_relaxed)) {
   }
   if (!drop_timer_armed_.exchange(true, std::memory_order_relaxed)) {
-    loop.Post([this] {
-      loop.RunAfter(kDropDelay, [this] {
+    Post([this] {
+      loop_->RunAfter(kDropDelay, [this] {
         drop_timer_armed_ = false;
         base::MutexLock lock(&mutex_);
         if (core_ == nullptr) return;
@@ -271,10 +279,11 @@ void Process::Impl::Handle(ProcessEvent event) {
 
 void Process::Impl::Run(SendMessage& action) {
   auto peer = peers_.find(action.to);
-  if (peer == peers_.end()) return;   // it is dead or the daemon is gone: the core hears of it in its turn
+  if (peer == peers_.end()) return;  // it is dead or the daemon is gone: the core hears of it in its turn
   absl::Status sent = peer->second.send->Send(action.message);
-  if (!sent.ok()) MANTA_LOG(kError) << rpc::MessageName(action.message) << " to " << ToString(action.to) << ": "
-                                    << base::Message(sent);
+  if (!sent.ok())
+    MANTA_LOG(kError) << rpc::MessageName(action.message) << " to " << ToString(action.to) << ": "
+                      << base::Message(sent);
 }
 
 void Process::Impl::Run(Connect& action) {
@@ -291,7 +300,7 @@ void Process::Impl::Run(Connect& action) {
     offer = sent;
   }
   MANTA_LOG(kError) << "no channel to " << ToString(action.peer) << ": " << base::Message(offer.status());
-  loop.Post([this, peer = action.peer, why = base::Message(offer.status())] { Submit(PeerUnreachable{peer, why}); });
+  Post([this, peer = action.peer, why = base::Message(offer.status())] { Submit(PeerUnreachable{peer, why}); });
 }
 
 void Process::Impl::Run(ExitProcess& action) {
@@ -331,7 +340,7 @@ bool Process::Impl::WaitUntil(const std::function<bool()>& done, Time deadline, 
   const bool is_done = done();
   if (!leader_active_) {
     if (followers_ != 0) {
-      follower_wake_.NotifyAll();   // one of them leads now
+      follower_wake_.NotifyAll();  // one of them leads now
     } else if (port_ != nullptr) {
       LeaveRings(after);
     }
@@ -340,6 +349,7 @@ bool Process::Impl::WaitUntil(const std::function<bool()>& done, Time deadline, 
 }
 
 void Process::Impl::Lead(const std::function<bool()>& done, Time deadline) {
+  const auto done_or_closed = [this, &done] { return done() || closed_.load(std::memory_order_acquire); };
   leader_active_ = true;
   leader_ = std::this_thread::get_id();
   while (true) {
@@ -350,7 +360,7 @@ void Process::Impl::Lead(const std::function<bool()>& done, Time deadline) {
     if (done() || closed_ || now_ >= deadline) break;
     const rpc::PeerAttention::Rang rang = std::exchange(rang_, rpc::PeerAttention::Rang::kNothing);
     mutex_.Unlock();
-    port_->Wait(deadline, rang, done);
+    port_->Wait(deadline, rang, done_or_closed);
     mutex_.Lock();
   }
   leader_active_ = false;
@@ -411,7 +421,7 @@ void Process::Impl::ExecutorLoop() {
 
 // An actor with MaxConcurrency, or a task that lends its CPU, needs threads beside the main one.
 void Process::Impl::StartExecutors() {
-  if (executors_ == 0) return;   // a driver, or before RunExecutor
+  if (executors_ == 0) return;  // a driver, or before RunExecutor
   while (runnable_.size() + executors_busy_ > executors_ && !exiting_) {
     ++executors_;
     extra_executors_.emplace_back([this] { ExecutorLoop(); });
@@ -441,7 +451,7 @@ void Process::Impl::OnMessage(rpc::Channel& channel, rpc::Message message) {
 void Process::Impl::OnClosed(rpc::Channel& channel, const absl::Status& why) {
   const std::string text = "the channel to " + ToString(channel.peer()) + " closed: " + base::Message(why);
   if (absl::IsUnavailable(why)) {
-    MANTA_LOG(kInfo) << text;   // its death is reported by the daemon
+    MANTA_LOG(kInfo) << text;  // its death is reported by the daemon
   } else {
     MANTA_LOG(kWarning) << text;
   }
@@ -453,10 +463,10 @@ void Process::Impl::RunIoThread() {
   pthread_setname_np(pthread_self(), "manta-io");
   sigset_t all;
   sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);   // signals are the user's threads' business
-  control_watch_ = loop.WatchFd(control_.fd(), base::kReadable, [this](int) { OnControl(); });
-  bell_watch_ = loop.WatchFd(port_->io_bell_fd(), base::kReadable, [this](int) { OnIoBell(); });
-  loop.Run();
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are the user's threads' business
+  control_watch_ = loop_->WatchFd(control_.fd(), base::kReadable, [this](int) { OnControl(); });
+  bell_watch_ = loop_->WatchFd(port_->io_bell_fd(), base::kReadable, [this](int) { OnIoBell(); });
+  loop_->Run();
   control_watch_.Reset();
   bell_watch_.Reset();
 }
@@ -569,9 +579,9 @@ void Process::Impl::ArmTimer() {
   const Time wanted = core_ == nullptr ? Time::max() : core_->next_deadline();
   if (wanted >= armed_) return;
   armed_ = wanted;
-  loop.Post([this, wanted] {
-    if (timer_ != 0) loop.CancelTimer(timer_);
-    timer_ = loop.RunAfter(std::max(Duration::zero(), wanted - base::SystemClock().Now()), [this] { OnTimer(); });
+  Post([this, wanted] {
+    if (timer_ != 0) loop_->CancelTimer(timer_);
+    timer_ = loop_->RunAfter(std::max(Duration::zero(), wanted - base::SystemClock().Now()), [this] { OnTimer(); });
   });
 }
 
@@ -585,6 +595,16 @@ void Process::Impl::OnTimer() {
   EndTurn();
 }
 
+void Process::Impl::Post(base::EventLoop::Function fn) {
+  base::MutexLock lock(&close_mutex_);
+  if (loop_ != nullptr) loop_->Post(std::move(fn));
+}
+
+std::shared_ptr<store::PinTable> Process::Impl::Pins() {
+  base::MutexLock lock(&close_mutex_);
+  return pins_;
+}
+
 ProcessCounts Process::Impl::Counts() {
   base::MutexLock lock(&mutex_);
   return core_ == nullptr ? ProcessCounts{} : core_->counts();
@@ -593,21 +613,30 @@ ProcessCounts Process::Impl::Counts() {
 void Process::Impl::Close() {
   if (closed_.exchange(true)) return;
   exiting_ = true;
-  if (port_ != nullptr) port_->WakeWaiter();
-  if (io_thread_.joinable()) {
-    loop.Stop();
-    io_thread_.join();
-  }
   std::vector<std::thread> extra;
   {
     base::MutexLock lock(&mutex_);
-    follower_wake_.NotifyAll();
+    while (leader_active_ || followers_ != 0) {  // they look at closed_, and leave
+      if (port_ != nullptr) port_->WakeWaiter();
+      follower_wake_.NotifyAll();
+      follower_wake_.WaitFor(&mutex_, kCloseLook);
+    }
     extra.swap(extra_executors_);
   }
+  if (io_thread_.joinable()) {
+    loop_->Stop();
+    io_thread_.join();
+  }
   for (std::thread& thread : extra) thread.join();
+  if (store != nullptr) store->Close();
+  {
+    base::MutexLock lock(&close_mutex_);
+    pins_.reset();
+    loop_.reset();
+  }
   base::MutexLock lock(&mutex_);
   // Handles that the core still knows are forgotten by their owners (SubmitDrop after Close frees at once).
-  control_.Close();   // tells the daemon
+  control_.Close();  // tells the daemon
   core_.reset();
   peers_.clear();
   port_.reset();
@@ -634,14 +663,13 @@ ProcessId Process::self() const { return impl_->self; }
 JobId Process::job() const { return impl_->job; }
 const std::string& Process::name_space() const { return impl_->name_space; }
 store::StoreClient& Process::store() { return *impl_->store; }
-store::PinTable& Process::pins() { return *impl_->pins; }
+std::shared_ptr<store::PinTable> Process::pins() { return impl_->Pins(); }
 void Process::Submit(ProcessEvent event) { impl_->Submit(std::move(event)); }
 void Process::SubmitDrop(Dropped* dropped) { impl_->SubmitDrop(dropped); }
 bool Process::WaitUntil(const std::function<bool()>& done, Time deadline) {
   return impl_->WaitUntil(done, deadline, rpc::Attending::kUnattended);
 }
 std::string Process::RunExecutor() { return impl_->RunExecutor(); }
-base::EventLoop* Process::loop() { return &impl_->loop; }
 ProcessCounts Process::counts() { return impl_->Counts(); }
 void Process::Close() { impl_->Close(); }
 

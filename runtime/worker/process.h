@@ -49,10 +49,10 @@ class Process {
   };
 
   struct JoinSpec {
-    rpc::ProcessHello hello;          // hello.process set: a worker
-    base::UniqueFd node_socket;       // our end of the pair whose other end the daemon has
+    rpc::ProcessHello hello;     // hello.process set: a worker
+    base::UniqueFd node_socket;  // our end of the pair whose other end the daemon has
     Duration timeout = std::chrono::seconds(10);
-    std::optional<Duration> poll;     // --manta-poll; unset: measured
+    std::optional<Duration> poll;  // --manta-poll; unset: measured
   };
   // Says hello and waits for the welcome. kDeadlineExceeded, kUnavailable (the daemon died), kFailedPrecondition
   // (refused: the text says why).
@@ -65,7 +65,7 @@ class Process {
   JobId job() const;
   const std::string& name_space() const;
   store::StoreClient& store();
-  store::PinTable& pins();
+  std::shared_ptr<store::PinTable> pins();  // null after Close
   Time Now() const { return base::SystemClock().Now(); }
 
   // The next call number; rising, never reused.
@@ -74,8 +74,8 @@ class Process {
   // Hands `event` to the core, after the handles that were dropped before it, and carries its actions out.
   void Submit(ProcessEvent event);
 
-  // A handle is gone. Lock-free; may be called under the core lock. Handed to the core at the next Submit, or within 10 ms;
-  // then `forget` is called under the core lock: the core does not use the cookie any more.
+  // A handle is gone. Lock-free; may be called under the core lock. Handed to the core at the next Submit, or within 10
+  // ms; then `forget` is called under the core lock: the core does not use the cookie any more.
   struct Dropped {
     ObjectId object;
     Cookie handle = 0;
@@ -91,8 +91,6 @@ class Process {
   // Runs calls on this thread until the core says exit; the reason. For workers.
   std::string RunExecutor();
 
-  // The I/O thread's loop: Post() is thread-safe.
-  base::EventLoop* loop();
   ProcessCounts counts();
 
   // Ends the I/O thread and closes everything, without a word to anybody. Idempotent.

@@ -204,8 +204,9 @@ void ProcessCore::Impl::TryAgain(Call* call) {
 
 void ProcessCore::Impl::On(CancelCall& cancel) {
   if (cancel.object.owner != options.self) {
-    return out.Log(LogLine::Level::kWarning, "Cancel(" + ToString(cancel.object) + ") is ignored: only the process that "
-                                             "made the call can cancel it");
+    return out.Log(LogLine::Level::kWarning, "Cancel(" + ToString(cancel.object) +
+                                                 ") is ignored: only the process that "
+                                                 "made the call can cancel it");
   }
   Call* call = store.Find(cancel.object.number);
   if (call == nullptr || call->completed) return;
@@ -243,8 +244,9 @@ void ProcessCore::Impl::Expire(Call* call) {
     error = leases.TimeoutError(*call);
   } else {
     const std::string why = call->stream->WhyWaiting();
-    error = CallError(*call, ErrorCode::kTimeout, call->sent ? "the actor had not answered when the call's Timeout passed"
-                                                             : "the call had not been sent when its Timeout passed");
+    error = CallError(*call, ErrorCode::kTimeout,
+                      call->sent ? "the actor had not answered when the call's Timeout passed"
+                                 : "the call had not been sent when its Timeout passed");
     if (!why.empty()) error.message += ": " + why;
     error.may_have_run = error.may_have_run || call->sent;
   }

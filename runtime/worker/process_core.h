@@ -34,23 +34,23 @@ using Cookie = uint64_t;
 struct SubmitCall {
   uint64_t number = 0;
   uint64_t function = 0;
-  std::vector<rpc::Value> args;      // kRef: a top-level ref, to be resolved first
-  std::vector<Cookie> returns;       // one per result
+  std::vector<rpc::Value> args;  // kRef: a top-level ref, to be resolved first
+  std::vector<Cookie> returns;   // one per result
   CallId parent;
   uint32_t depth = 0;
   uint64_t trace = 0;
-  std::optional<Duration> timeout;   // of the whole call, from submission
-  std::string function_name;         // for errors (the chain) and logs
+  std::optional<Duration> timeout;  // of the whole call, from submission
+  std::string function_name;        // for errors (the chain) and logs
   // tasks
   ResourceSet shape;
-  int32_t max_retries = 3;           // -1: for ever; of system failures (and of exceptions, if retry_on_exception)
+  int32_t max_retries = 3;  // -1: for ever; of system failures (and of exceptions, if retry_on_exception)
   bool retry_on_exception = false;
   // actor calls (actor set): max_retries is MaxTaskRetries
   ActorId actor;
 };
 struct SubmitActor {
-  rpc::ActorSpec spec;               // args may be kRef; spec.actor.number allotted by the shell
-  Cookie handle = 0;                 // completed when the actor is alive (a value) or dead (an error)
+  rpc::ActorSpec spec;  // args may be kRef; spec.actor.number allotted by the shell
+  Cookie handle = 0;    // completed when the actor is alive (a value) or dead (an error)
 };
 // A Put: the value is complete. kStored: already sealed by the shell's writer (the core sends ObjectSeal).
 struct SubmitPut {
@@ -61,17 +61,17 @@ struct SubmitPut {
 // User code made a handle (or view) of `object` by deserialising it. The core answers with Complete when known.
 struct RefAdded {
   ObjectId object;
-  rpc::StoreLocation location;       // the hint that came with it
+  rpc::StoreLocation location;  // the hint that came with it
   Cookie handle = 0;
 };
-// A handle is gone (results' cookies included). Its cookie is not used again by the core. The handles in arguments or returns
-// must be dropped after the SubmitCall or Executed that carries their refs.
+// A handle is gone (results' cookies included). Its cookie is not used again by the core. The handles in arguments or
+// returns must be dropped after the SubmitCall or Executed that carries their refs.
 struct RefDropped {
   ObjectId object;
   Cookie handle = 0;
 };
-// Get or Wait is called on it: resolve if nobody has yet. For a stored object whose handles are completed: the copy was not
-// there any more; the home is asked again, and handles added from now on are completed with its answer.
+// Get or Wait is called on it: resolve if nobody has yet. For a stored object whose handles are completed: the copy was
+// not there any more; the home is asked again, and handles added from now on are completed with its answer.
 struct RefWanted {
   ObjectId object;
 };
@@ -80,9 +80,9 @@ struct Executed {
   CallId call;
   uint32_t attempt = 0;
   std::vector<rpc::Value> returns;
-  rpc::ErrorInfo error;              // set: the user's code threw
+  rpc::ErrorInfo error;  // set: the user's code threw
   uint64_t run_ns = 0;
-  bool exit_actor = false;           // ExitActor() was called
+  bool exit_actor = false;  // ExitActor() was called
 };
 // A ConstructActor has run.
 struct Constructed {
@@ -105,7 +105,7 @@ struct KillActor {
 struct FindActor {
   std::string name_space;
   std::string name;
-  Cookie cookie = 0;                 // answered by ActorLookedUp
+  Cookie cookie = 0;  // answered by ActorLookedUp
 };
 // OnDeath: tell the shell about every ActorUpdate of this actor.
 struct WatchActor {
@@ -125,10 +125,9 @@ struct DaemonLost {};
 struct BeginShutdown {};
 struct Tick {};
 
-using ProcessEvent =
-    std::variant<MessageReceived, SubmitCall, SubmitActor, SubmitPut, RefAdded, RefDropped, RefWanted, Executed, Constructed,
-                 BlockedChanged, CancelCall, KillActor, FindActor, WatchActor, PeerConnected, PeerUnreachable,
-                 DaemonLost, BeginShutdown, Tick>;
+using ProcessEvent = std::variant<MessageReceived, SubmitCall, SubmitActor, SubmitPut, RefAdded, RefDropped, RefWanted,
+                                  Executed, Constructed, BlockedChanged, CancelCall, KillActor, FindActor, WatchActor,
+                                  PeerConnected, PeerUnreachable, DaemonLost, BeginShutdown, Tick>;
 
 // ------------------------------------------------------------------ actions
 
@@ -173,8 +172,8 @@ struct ExitProcess {
   bool graceful = true;
 };
 
-using ProcessAction = std::variant<SendMessage, Connect, Disconnect, Complete, Execute, ConstructActor, ActorLookedUp, ActorChanged,
-                                   WaitingFor, ExitProcess, LogLine>;
+using ProcessAction = std::variant<SendMessage, Connect, Disconnect, Complete, Execute, ConstructActor, ActorLookedUp,
+                                   ActorChanged, WaitingFor, ExitProcess, LogLine>;
 
 // ------------------------------------------------------------------ the machine
 
@@ -183,15 +182,15 @@ struct ProcessOptions {
   JobId job = 0;
   std::string name_space;
   Duration lease_linger = std::chrono::milliseconds(2);
-  Duration slow_task = std::chrono::milliseconds(1);   // above it nothing waits behind a task
-  uint32_t calls_at_worker_max = 1000;                 // tasks outstanding at one worker
-  uint32_t lease_requests_max = 16;                    // outstanding per shape
+  Duration slow_task = std::chrono::milliseconds(1);  // above it nothing waits behind a task
+  uint32_t calls_at_worker_max = 1000;                // tasks outstanding at one worker
+  uint32_t lease_requests_max = 16;                   // outstanding per shape
   uint64_t inline_bytes_max = 64 << 10;
 };
 
-struct ProcessCounts {        // for leak audits and `status`
-  uint64_t calls_pending = 0;     // not completed
-  uint64_t calls_late = 0;        // completed (timed out), but the worker has not answered yet
+struct ProcessCounts {         // for leak audits and `status`
+  uint64_t calls_pending = 0;  // not completed
+  uint64_t calls_late = 0;     // completed (timed out), but the worker has not answered yet
   uint64_t objects_owned = 0;
   uint64_t objects_borrowed = 0;
   uint64_t leases = 0;

@@ -1,4 +1,5 @@
-// The cost of one actor call, and of one task, in the two cores that it passes through: no channel, no codec, no thread.
+// The cost of one actor call, and of one task, in the two cores that it passes through: no channel, no codec, no
+// thread.
 //
 //   process_core_bench [calls]      prints CPU ns per step and per call; "build" is the bench's own (events, vectors)
 #include <time.h>
@@ -20,8 +21,9 @@ constexpr ActorId kActor{kCaller, 1};
 constexpr LeaseId kLease{1, 1};
 
 enum Step { kBuild, kSubmit, kRequest, kExecuted, kReply, kDrop, kSteps };
-const char* const kStepNames[kSteps] = {"build (the bench's own)", "SubmitCall -> CallRequest", "CallRequest -> Execute",
-                                        "Executed -> CallReply", "CallReply -> Complete", "RefDropped"};
+const char* const kStepNames[kSteps] = {"build (the bench's own)", "SubmitCall -> CallRequest",
+                                        "CallRequest -> Execute",  "Executed -> CallReply",
+                                        "CallReply -> Complete",   "RefDropped"};
 
 // Of this thread: what else runs on the machine does not count.
 uint64_t CpuNs() {
@@ -107,7 +109,9 @@ class Bench {
     std::printf("  %-26s %7.1f ns\n", "core, per call", static_cast<double>(total) / static_cast<double>(done));
     const ProcessCounts counts = caller_.counts();
     if (counts.calls_pending != 0 || worker_.counts().mailbox_calls != 0) {
-      std::printf("%llu calls pending, %llu in the mailbox: the bench is broken\n", static_cast<unsigned long long>(counts.calls_pending), static_cast<unsigned long long>(worker_.counts().mailbox_calls));
+      std::printf("%llu calls pending, %llu in the mailbox: the bench is broken\n",
+                  static_cast<unsigned long long>(counts.calls_pending),
+                  static_cast<unsigned long long>(worker_.counts().mailbox_calls));
       std::exit(1);
     }
   }
@@ -165,7 +169,8 @@ class Bench {
     events.reserve(actions_.size());
     for (ProcessAction& action : actions_) {
       SendMessage* send = std::get_if<SendMessage>(&action);
-      if (send != nullptr && send->to.is_user_process()) events.push_back(MessageReceived{from, std::move(send->message)});
+      if (send != nullptr && send->to.is_user_process())
+        events.push_back(MessageReceived{from, std::move(send->message)});
     }
     actions_.clear();
     return events;

@@ -97,8 +97,8 @@ void ProcessCore::Impl::OnMessage(ProcessId from, rpc::Message& message) {
   } else if (const auto* cancel = std::get_if<rpc::CallCancel>(&message)) {
     if (cancel->call.caller == from) return mailbox.OnCancel(*cancel);
   }
-  out.Log(LogLine::Level::kWarning,
-          std::string("ignored a ") + rpc::MessageName(message) + " from " + ToString(from) + ", which may not send it");
+  out.Log(LogLine::Level::kWarning, std::string("ignored a ") + rpc::MessageName(message) + " from " + ToString(from) +
+                                        ", which may not send it");
 }
 
 void ProcessCore::Impl::OnDaemonMessage(rpc::Message& message) {

@@ -245,7 +245,8 @@ class ProcessFixture : public testing::Test {
     Take<ConstructActor>();
     Sent<rpc::ActorStarted>();
   }
-  void Finish(const rpc::CallRequest& request, std::vector<rpc::Value> returns = {Inline("ok")}, bool exit_actor = false) {
+  void Finish(const rpc::CallRequest& request, std::vector<rpc::Value> returns = {Inline("ok")},
+              bool exit_actor = false) {
     Executed executed;
     executed.call = request.call;
     executed.attempt = request.attempt;
@@ -278,7 +279,8 @@ class ProcessFixture : public testing::Test {
     std::vector<ProcessAction> rest;
     for (ProcessAction& action : actions_) {
       auto* send = std::get_if<SendMessage>(&action);
-      auto* match = send != nullptr && (to == ProcessId{} || send->to == to) ? std::get_if<Message>(&send->message) : nullptr;
+      auto* match =
+          send != nullptr && (to == ProcessId{} || send->to == to) ? std::get_if<Message>(&send->message) : nullptr;
       if (match != nullptr) {
         found.push_back(std::move(*match));
       } else {
@@ -343,8 +345,8 @@ class ProcessFixture : public testing::Test {
     EXPECT_EQ(counts.streams, 0u);
   }
 
-  static constexpr ActorId kHosted{{kNode, 9}, 4};   // an actor that lives in this process
-  static constexpr ActorId kActor{{kNode, 8}, 3};    // one that lives elsewhere
+  static constexpr ActorId kHosted{{kNode, 9}, 4};  // an actor that lives in this process
+  static constexpr ActorId kActor{{kNode, 8}, 3};   // one that lives elsewhere
   const ResourceSet cpu_{{"CPU", base::Fixed(1)}};
   Time now_ = TimeFromNanos(1'000'000'000);
   uint64_t last_number_ = 0;

@@ -184,7 +184,8 @@ void ProcessWorld::Settle() {
       const std::map<Cookie, Handle> handles = proc->handles;
       for (const auto& [cookie, handle] : handles) {
         if (round == 0 && !handle.done) Feed(proc.get(), RefWanted{handle.object});
-        if (round == 1 && !handle.done) Violate("handle of " + ToString(handle.object) + " at " + ToString(id) + " is never completed");
+        if (round == 1 && !handle.done)
+          Violate("handle of " + ToString(handle.object) + " at " + ToString(id) + " is never completed");
         if (round == 1) DropHandle(proc.get(), cookie);
       }
     }

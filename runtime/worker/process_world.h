@@ -1,10 +1,10 @@
-// ProcessWorld is one node for property tests of ProcessCore: real process cores, a daemon reduced to what they can observe, and
-// user code that does anything at random.
+// ProcessWorld is one node for property tests of ProcessCore: real process cores, a daemon reduced to what they can
+// observe, and user code that does anything at random.
 //
-// It checks: a handle is completed once; an attempt runs once and a call at most 1 + max_retries times; an actor's incarnation
-// runs each caller's calls in order; no ref is lost while somebody can reach it (the home is docs/objects.md's, on one node);
-// when every handle is gone nothing is left, at any process or at the home.
-// The whole truth, with real daemons, heads and several nodes, is in tests/sim.
+// It checks: a handle is completed once; an attempt runs once and a call at most 1 + max_retries times; an actor's
+// incarnation runs each caller's calls in order; no ref is lost while somebody can reach it (the home is
+// docs/objects.md's, on one node); when every handle is gone nothing is left, at any process or at the home. The whole
+// truth, with real daemons, heads and several nodes, is in tests/sim.
 #ifndef MANTA_RUNTIME_WORKER_PROCESS_WORLD_H_
 #define MANTA_RUNTIME_WORKER_PROCESS_WORLD_H_
 
@@ -46,10 +46,10 @@ class ProcessWorld {
     bool failed = false;
     rpc::Value value;
   };
-  struct Frame {                    // a call that runs
+  struct Frame {  // a call that runs
     rpc::CallRequest request;
-    std::vector<Cookie> handles;    // of the refs in its arguments
-    bool constructs = false;        // request.actor, request.actor_incarnation
+    std::vector<Cookie> handles;  // of the refs in its arguments
+    bool constructs = false;      // request.actor, request.actor_incarnation
     bool blocked = false;
   };
   struct Proc {
@@ -71,20 +71,20 @@ class ProcessWorld {
     uint64_t incarnation = 1;
     uint64_t version = 0;
     int64_t restarts_left = 0;
-    ProcessId worker;               // being constructed there, or alive
+    ProcessId worker;  // being constructed there, or alive
     std::vector<uint32_t> kept;
     std::set<ProcessId> watchers;
     bool created = false;
-    bool ending = false;            // nobody has a handle
+    bool ending = false;  // nobody has a handle
   };
-  struct Entry {                    // of the home
-    bool known = false;             // `value` or `error` is final
+  struct Entry {         // of the home
+    bool known = false;  // `value` or `error` is final
     bool sealed = false;
-    bool seal_due = false;          // released before its seal came
+    bool seal_due = false;  // released before its seal came
     rpc::Value value;
     rpc::ErrorInfo error;
-    std::map<ProcessId, uint64_t> holders;   // borrow; those that hold now
-    std::map<ProcessId, uint64_t> borrows;   // the highest seen
+    std::map<ProcessId, uint64_t> holders;                        // borrow; those that hold now
+    std::map<ProcessId, uint64_t> borrows;                        // the highest seen
     std::map<TicketId, std::pair<ProcessId, ProcessId>> tickets;  // holder, kept by / receiver
     std::set<TicketId> early;
     std::set<ObjectId> containers;
@@ -96,13 +96,13 @@ class ProcessWorld {
 
   // processes
   Proc* Add();
-  Proc* Find(ProcessId id);         // null: dead
+  Proc* Find(ProcessId id);  // null: dead
   void Feed(Proc* proc, ProcessEvent event);
   void CarryOut(Proc* proc, ProcessAction action);
   void Deliver(Proc* to, ProcessId from);
   void Kill(ProcessId id);
   void ForgetDead(ProcessId dead);
-  bool MoveSomething();             // one message, event or Tick; false: everything is still
+  bool MoveSomething();  // one message, event or Tick; false: everything is still
   // user code
   void Act(Proc* proc);
   void Submit(Proc* proc, CallId parent, uint32_t depth);
@@ -151,7 +151,7 @@ class ProcessWorld {
   std::map<ProcessId, std::set<ProcessId>> undrained_;  // dead: who has not answered
   std::set<ProcessId> dead_;
   std::set<ProcessId> drained_;
-  std::vector<ProcessId> doomed_;                       // to be killed when the present event is over
+  std::vector<ProcessId> doomed_;  // to be killed when the present event is over
   std::set<std::pair<CallId, uint32_t>> ran_;
   std::map<CallId, int32_t> runs_left_;
   std::map<CallId, uint64_t> order_;

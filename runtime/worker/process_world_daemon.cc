@@ -260,7 +260,8 @@ bool ProcessWorld::OnHome(ProcessId from, rpc::Message& message) {
       entry.holders[from] = borrow;
     }
     const TicketId& id = registered->ticket;
-    if (id.call.number != 0 && entry.tickets.erase(id) == 0 && !drained_.contains(id.call.caller)) entry.early.insert(id);
+    if (id.call.number != 0 && entry.tickets.erase(id) == 0 && !drained_.contains(id.call.caller))
+      entry.early.insert(id);
     Check(registered->object);
   } else if (const auto* release = std::get_if<rpc::RefRelease>(&message)) {
     if (!home_.contains(release->object) && release->sealed_on == 0) return true;
@@ -351,9 +352,8 @@ void ProcessWorld::ForgetHolds(ProcessId dead) {
     Entry& entry = it->second;
     entry.holders.erase(dead);
     entry.waiters.erase(dead);
-    std::erase_if(entry.tickets, [&](const auto& ticket) {
-      return ticket.second.first == dead || ticket.second.second == dead;
-    });
+    std::erase_if(entry.tickets,
+                  [&](const auto& ticket) { return ticket.second.first == dead || ticket.second.second == dead; });
     std::erase_if(entry.early, [&](const TicketId& ticket) { return ticket.call.caller == dead; });
     Check(id);
   }

@@ -18,7 +18,8 @@ template <typename Values, typename Visit>
 void ForEachRef(Values& values, Visit visit) {
   uint32_t index = 0;
   for (auto& value : values) {
-    if (value.kind == Value::Kind::kStored) visit(index++, value.object, static_cast<decltype(&value.refs[0])>(nullptr));
+    if (value.kind == Value::Kind::kStored)
+      visit(index++, value.object, static_cast<decltype(&value.refs[0])>(nullptr));
     for (auto& nested : value.refs) visit(index++, nested.object, &nested);
   }
 }
@@ -71,7 +72,8 @@ void RefTable::AddHandle(const ObjectId& id, const rpc::StoreLocation& hint, Coo
     auto& complete = out_->Act<Complete>();
     complete.handle = handle;
     complete.error.code = rpc::ErrorCode::kObjectLost;
-    complete.error.message = "the ref " + ToString(id) + " names no object of this process: it was not made by Manta, or its "
+    complete.error.message = "the ref " + ToString(id) +
+                             " names no object of this process: it was not made by Manta, or its "
                              "bytes were changed";
     return;
   }
@@ -142,6 +144,13 @@ void RefTable::EndRequest(const std::vector<Value>& args, const CallId& call, ui
   });
 }
 
+void RefTable::LoseRequest(const std::vector<Value>& args, const CallId& call, uint32_t attempt, ProcessId dead) {
+  const ProcessId until = MANTA_RULE("ref.lost_call_awaits_drain") ? dead : ProcessId{};
+  ForEachRef(args, [&](uint32_t index, const ObjectId& id, auto*) {
+    if (id) EndTicket(id, TicketId{call, attempt, index, false}, until);
+  });
+}
+
 // ---------------------------------------------------------------- replies
 
 void RefTable::AcceptReply(std::vector<Value>* returns, const CallId& call, uint32_t attempt) {
@@ -187,11 +196,8 @@ void RefTable::ReleaseSealed(const ObjectId& id, const Value& value, uint32_t at
     }
     return;
   }
-  out_->ToDaemon(rpc::RefRelease{.object = id,
-                                 .holder = self_,
-                                 .borrow = 0,
-                                 .sealed_on = value.location.node,
-                                 .sealed_attempt = attempt});
+  out_->ToDaemon(rpc::RefRelease{
+      .object = id, .holder = self_, .borrow = 0, .sealed_on = value.location.node, .sealed_attempt = attempt});
 }
 
 // ---------------------------------------------------------------- calls from others
@@ -214,7 +220,12 @@ std::vector<uint32_t> RefTable::EndOfCall(const std::vector<ObjectId>& refs, con
     ObjectEntry* entry = refs[index] ? Find(refs[index]) : nullptr;
     if (entry == nullptr || entry->calls == 0) continue;
     --entry->calls;
-    if (MANTA_RULE("ref.kept_in_reply") && !entry->owned && !entry->registered && (entry->handles | entry->holds) != 0) {
+    // The caller's ticket ends when the caller says so, which may be before the home has heard what this process has
+    // said: what it registered, or lent on, must not depend on that ticket. So its registration ends the ticket.
+    const bool said = (MANTA_RULE("ref.keep_what_was_lent") && entry->lent) ||
+                      (MANTA_RULE("ref.keep_what_is_registered") && entry->registered && ticketed);
+    const bool kept_now = !entry->registered && (entry->handles | entry->holds) != 0;
+    if (MANTA_RULE("ref.kept_in_reply") && !entry->owned && (said || kept_now)) {
       Register(refs[index], entry, ticketed ? TicketId{call, attempt, index, false} : TicketId{});
       if (ticketed) kept.push_back(index);
     }
@@ -267,6 +278,7 @@ void RefTable::TicketRef(const ObjectId& id, rpc::StoreLocation* hint, const Tic
     const bool plain = !entry->pending() && entry->value.kind == Value::Kind::kStored && entry->value.refs.empty();
     if (hint != nullptr && plain) *hint = entry->value.location;
   }
+  if (entry != nullptr && !entry->owned && !entry->registered) entry->lent = true;
   if (MANTA_RULE("ref.ticket_before_send")) {
     out_->ToDaemon(rpc::RefTicket{.ticket = ticket, .object = id, .holder = self_, .receiver = receiver});
   }
@@ -278,6 +290,7 @@ void RefTable::EndTicket(const ObjectId& id, const TicketId& ticket, ProcessId k
 
 void RefTable::Register(const ObjectId& id, ObjectEntry* entry, const TicketId& ticket) {
   entry->registered = true;
+  entry->lent = false;
   entry->borrow = ++last_borrow_;
   out_->ToDaemon(rpc::RefRegister{.object = id, .holder = self_, .borrow = entry->borrow, .ticket = ticket});
 }

@@ -1,20 +1,22 @@
-// RefTable knows every object that this process refers to: what it is, who here refers to it, and what its home has been told.
+// RefTable knows every object that this process refers to: what it is, who here refers to it, and what its home has
+// been told.
 //
-// Problem:    a ref may be under way in both directions, in several calls, while its last handle is dropped, its owner dies
+// Problem:    a ref may be under way in both directions, in several calls, while its last handle is dropped, its owner
+// dies
 //             or its value arrives; the home must never free what somebody can still reach, and must free the rest.
 // Rules:      (numbers are docs/objects.md's)
 //             (3) an own object is published before a message that carries a ref to it, and again when it resolves.
 //             (4) each ref of a message is ticketed before the message.
 //             (5) a call from others holds its refs by their tickets while it waits or runs; at its end what user code
-//                 still refers to is registered, once.
+//                 still refers to, what was registered before and what was passed on is registered with the ticket.
 //             (7) refs in a reply are registered when it arrives; for those this process holds or owns the ticket ends.
 //             (8) the own hold ends when the last handle, value and call is gone.
-//             A borrowed object that no ticket covers (it came out of a value read from the store) is registered at once.
+//             A borrowed object that no ticket covers (it came out of a value read from the store) is registered at
+//             once.
 // Indices:    the refs of a message are counted over its values in order: the object of a kStored value, then the refs
 //             nested in the value. Both sides count alike.
-// Ownership:  owns the entries of borrowed objects; those of own results lie in CallStore. Borrows Outbox and CallStore.
-// Threads:    externally synchronised (ProcessCore).
-// Invariants: (1) a handle is completed once.
+// Ownership:  owns the entries of borrowed objects; those of own results lie in CallStore. Borrows Outbox and
+// CallStore. Threads:    externally synchronised (ProcessCore). Invariants: (1) a handle is completed once.
 //             (2) an object without references is forgotten in the Handle that dropped the last one (own results:
 //                 once they are known; actors' handles: once ProcessCore has released them).
 #ifndef MANTA_RUNTIME_WORKER_REF_TABLE_H_
@@ -74,6 +76,9 @@ class RefTable {
   void TicketRequest(std::vector<rpc::Value>* args, const CallId& call, uint32_t attempt);
   void EndRequest(const std::vector<rpc::Value>& args, const CallId& call, uint32_t attempt,
                   const std::vector<uint32_t>& kept, ProcessId callee);
+  // The callee is dead. What it passed on may still be on its way to the homes: the tickets end when its death is
+  // drained.
+  void LoseRequest(const std::vector<rpc::Value>& args, const CallId& call, uint32_t attempt, ProcessId dead);
 
   // ---- replies to them
   // Holds their refs, one hold for each. A ref that cannot exist is emptied.
@@ -85,7 +90,8 @@ class RefTable {
   std::vector<ObjectId> HoldForCall(std::vector<rpc::Value>* args);
   // The call is over: registers what user code refers to; the indices of what was registered.
   // `ticketed` false: the refs came without tickets (a restarted actor's arguments).
-  std::vector<uint32_t> EndOfCall(const std::vector<ObjectId>& refs, const CallId& call, uint32_t attempt, bool ticketed);
+  std::vector<uint32_t> EndOfCall(const std::vector<ObjectId>& refs, const CallId& call, uint32_t attempt,
+                                  bool ticketed);
   // The caller is dead: registers all of them at once.
   void RegisterForCall(const std::vector<ObjectId>& refs, const CallId& call, uint32_t attempt);
   // Before the reply is sent: publishes and tickets its refs.

@@ -98,7 +98,7 @@ int Terminate() {
   std::thread([] { throw std::runtime_error("in a thread of one's own"); }).join();
   return 1;
 }
-int Overflow(int depth) {   // no tail call: the result is used
+int Overflow(int depth) {  // no tail call: the result is used
   volatile char frame[4096];
   frame[0] = static_cast<char>(depth);
   return depth < 0 ? 0 : Overflow(depth + 1) + frame[0];
@@ -222,14 +222,22 @@ SCENARIO(PlainDriver) {
 
 TEST_F(BadInput, FlagsThatMakeNoSenseAreRefused) {
   const std::vector<std::pair<std::string, std::string>> bad = {
-      {"--manta-num-cpu=3", "--manta-num-cpus"},       {"--manta-num-cpus=-1", "num-cpus"},
-      {"--manta-num-cpus=many", "num-cpus"},           {"--manta-num-cpus=1e9", "num-cpus"},
-      {"--manta-store-memory=1KiB", "store-memory"},   {"--manta-store-memory=lots", "store-memory"},
-      {"--manta-resources={\"a\": -1}", "resources"},  {"--manta-resources={\"a\": nan}", "resources"},
-      {"--manta-resources={\"CPU\": 1}", "num-cpus"},  {"--manta-resources=a", "resources"},
-      {"--manta-poll=2", ""},                          {"--manta-poll=5s", "poll"},
-      {"--manta-log-level=loud", "log-level"},         {"--manta-worker-idle-timeout=5", "worker-idle-timeout"},
-      {"--manta-", "--manta-"},                        {"--manta-address=nowhere", "address"}};
+      {"--manta-num-cpu=3", "--manta-num-cpus"},
+      {"--manta-num-cpus=-1", "num-cpus"},
+      {"--manta-num-cpus=many", "num-cpus"},
+      {"--manta-num-cpus=1e9", "num-cpus"},
+      {"--manta-store-memory=1KiB", "store-memory"},
+      {"--manta-store-memory=lots", "store-memory"},
+      {"--manta-resources={\"a\": -1}", "resources"},
+      {"--manta-resources={\"a\": nan}", "resources"},
+      {"--manta-resources={\"CPU\": 1}", "num-cpus"},
+      {"--manta-resources=a", "resources"},
+      {"--manta-poll=2", ""},
+      {"--manta-poll=5s", "poll"},
+      {"--manta-log-level=loud", "log-level"},
+      {"--manta-worker-idle-timeout=5", "worker-idle-timeout"},
+      {"--manta-", "--manta-"},
+      {"--manta-address=nowhere", "address"}};
   for (const auto& [flag, named] : bad) {
     Scenario driver = Run("PlainDriver", {flag});
     const Scenario::End end = driver.Join();
@@ -238,8 +246,10 @@ TEST_F(BadInput, FlagsThatMakeNoSenseAreRefused) {
       continue;
     }
     EXPECT_EQ(end.status, 97) << flag << " " << end.Describe();
-    EXPECT_THAT(driver.output(), AllOf(HasSubstr("threw " + std::to_string(static_cast<int>(ErrorCode::kInvalidArgument))),
-                                       HasSubstr(named))) << flag;
+    EXPECT_THAT(
+        driver.output(),
+        AllOf(HasSubstr("threw " + std::to_string(static_cast<int>(ErrorCode::kInvalidArgument))), HasSubstr(named)))
+        << flag;
   }
 }
 
@@ -281,10 +291,13 @@ TEST_F(BadInput, AClusterThatCannotStartSaysWhy) {
   // Not a directory, somebody else's, not there to be made: as root may write anywhere, permissions alone say nothing.
   WriteFile(File("file"), "");
   ASSERT_EQ(mkdir(File("foreign").c_str(), 0700), 0);
-  if (getuid() == 0) { ASSERT_EQ(chown(File("foreign").c_str(), 65534, 65534), 0); }
-  else ASSERT_EQ(chmod(File("foreign").c_str(), 0500), 0);
+  if (getuid() == 0) {
+    ASSERT_EQ(chown(File("foreign").c_str(), 65534, 65534), 0);
+  } else
+    ASSERT_EQ(chmod(File("foreign").c_str(), 0500), 0);
   ASSERT_EQ(symlink(run_directory().c_str(), File("link").c_str()), 0);
-  for (const std::string& directory : {File("file"), File("foreign"), File("not/there"), std::string("/proc/manta"), File("link")}) {
+  for (const std::string& directory :
+       {File("file"), File("foreign"), File("not/there"), std::string("/proc/manta"), File("link")}) {
     try {
       StartCluster({"--manta-run-dir=" + directory});
       ADD_FAILURE() << directory << " was taken";
@@ -300,8 +313,8 @@ TEST_F(BadInput, AClusterThatCannotStartSaysWhy) {
 
 TEST_F(BadInput, StaleRunDirectoriesAreSwept) {
   namespace fs = std::filesystem;
-  const std::string stale = run_directory() + "/run-4194305-1-1";      // no such pid can be
-  const std::string reused = run_directory() + "/run-" + std::to_string(getpid()) + "-1-1";   // another life of this pid
+  const std::string stale = run_directory() + "/run-4194305-1-1";                            // no such pid can be
+  const std::string reused = run_directory() + "/run-" + std::to_string(getpid()) + "-1-1";  // another life of this pid
   const std::string foreign = run_directory() + "/notes";
   for (const std::string& directory : {stale, reused}) {
     fs::create_directories(directory + "/logs");
@@ -363,14 +376,16 @@ TEST_F(BadInput, ADemandThatCannotBeMetWaitsAndSaysWhy) {
 
 TEST_F(BadInput, LargeThingsAreCarriedOrRefused) {
   StartCluster();
-  const std::string half(64 * 1024 - 64, 'x');   // just in line
+  const std::string half(64 * 1024 - 64, 'x');  // just in line
   EXPECT_EQ(Get(Task<&LengthsOf>().Remote(half, half, half, half, half, half)), 6 * half.size());
   std::vector<ObjectRef<int>> many;
   const ObjectRef<int> one = Put(1);
   for (int i = 0; i < 100'000; ++i) many.push_back(one);
   const Result<size_t> counted = TryGet(Task<&CountOf>().Remote(many), seconds(20));
-  if (counted.ok()) EXPECT_EQ(*counted, many.size());
-  else EXPECT_THAT(counted.error().what(), HasSubstr("large")) << counted.error().Describe();
+  if (counted.ok())
+    EXPECT_EQ(*counted, many.size());
+  else
+    EXPECT_THAT(counted.error().what(), HasSubstr("large")) << counted.error().Describe();
   ExpectAlive();
   const auto error = ErrorOf<TaskError>([] { Get(Task<&ThrowLong>().MaxRetries(0).Remote(20 * kMiB)); });
   ASSERT_TRUE(error);
@@ -379,7 +394,7 @@ TEST_F(BadInput, LargeThingsAreCarriedOrRefused) {
   const std::string long_name(10 * kMiB, 'n');
   try {
     EXPECT_EQ(Get(Task<&Successor>().Name(long_name).Remote(1), seconds(20)), 2);
-  } catch (const InvalidArgumentError&) {   // as for actors
+  } catch (const InvalidArgumentError&) {  // as for actors
   }
   EXPECT_TRUE(ErrorOf<InvalidArgumentError>([&] { Actor<Clerk>().Name(long_name); }));
   ExpectAlive();
@@ -390,8 +405,10 @@ TEST_F(BadInput, ManyDifferentRefsInOneValueAreCarriedOrRefused) {
   std::vector<ObjectRef<int>> many;
   for (int i = 0; i < 20'000; ++i) many.push_back(Put(i));
   const Result<size_t> counted = TryGet(Task<&CountOf>().Remote(many), seconds(20));
-  if (counted.ok()) EXPECT_EQ(*counted, many.size());
-  else EXPECT_NE(counted.error().code(), ErrorCode::kTimeout) << counted.error().Describe();
+  if (counted.ok())
+    EXPECT_EQ(*counted, many.size());
+  else
+    EXPECT_NE(counted.error().code(), ErrorCode::kTimeout) << counted.error().Describe();
   ExpectAlive();
 }
 
@@ -433,8 +450,8 @@ TEST_F(BadInput, ValuesThatCannotBeWrittenOrRead) {
   const auto unread = ErrorOf<SerializationError>([] { Get(Task<&KindOf>().Remote(MakeUnwritable(3))); });
   ASSERT_TRUE(unread);
   EXPECT_THAT(unread->what(), HasSubstr("it will not be read"));
-  EXPECT_ANY_THROW(Get(Task<&MakeUnwritable>().Remote(3)));          // by this process's own load
-  EXPECT_ANY_THROW(Task<&KindOf>().Remote(MakeUnwritable(1)));       // by this process's own save
+  EXPECT_ANY_THROW(Get(Task<&MakeUnwritable>().Remote(3)));     // by this process's own load
+  EXPECT_ANY_THROW(Task<&KindOf>().Remote(MakeUnwritable(1)));  // by this process's own save
   EXPECT_ANY_THROW(Put(MakeUnwritable(2)));
   ExpectAlive();
 }
@@ -466,12 +483,13 @@ SCENARIO(DriverThatForks) {
     std::vector<ObjectRef<int>> copies = refs;
     copies.clear();
     Say("refused " + std::to_string(refused));
-    return 0;   // ~Runtime in the child: nothing
+    return 0;  // ~Runtime in the child: nothing
   }
   int status = 0;
   waitpid(child, &status, 0);
   Say("child " + std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status)));
-  Say("value " + std::to_string(Get(before) + Get(Task<&Successor>().Remote(1)) + Get(clerk.Call<&Clerk::Number>().Remote())));
+  Say("value " +
+      std::to_string(Get(before) + Get(Task<&Successor>().Remote(1)) + Get(clerk.Call<&Clerk::Number>().Remote())));
   return 0;
 }
 TEST_F(BadInput, ForkInTheDriver) {
@@ -498,16 +516,20 @@ SCENARIO(DriverWithAForkedChildThatStays) {
 TEST_F(BadInput, AForkedChildDoesNotKeepTheClusterOfAKilledDriver) {
   Scenario driver = Run("DriverWithAForkedChildThatStays");
   const pid_t child = std::stoi(driver.Await("child"));
-  std::string held;   // what the child still has of its parent's
-  EXPECT_TRUE(Within(seconds(2), [&] {
-    held.clear();
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(child) + "/fd", ignored)) {
-      const std::string target = std::filesystem::read_symlink(entry.path(), ignored).string();
-      if (target.starts_with("socket:") || target.find("memfd:manta") != std::string::npos) held += target + " ";
-    }
-    return held.empty();
-  })) << "the child holds " << held;
+  std::string held;  // what the child still has of its parent's
+  EXPECT_TRUE(Within(seconds(2),
+                     [&] {
+                       held.clear();
+                       std::error_code ignored;
+                       for (const auto& entry :
+                            std::filesystem::directory_iterator("/proc/" + std::to_string(child) + "/fd", ignored)) {
+                         const std::string target = std::filesystem::read_symlink(entry.path(), ignored).string();
+                         if (target.starts_with("socket:") || target.find("memfd:manta") != std::string::npos)
+                           held += target + " ";
+                       }
+                       return held.empty();
+                     }))
+      << "the child holds " << held;
   driver.Signal(SIGKILL);
   driver.Join();
   EXPECT_TRUE(Within(seconds(1), [&] {
@@ -533,7 +555,8 @@ TEST_F(BadInput, JunkOnAWorkersSocketsEndsThatWorker) {
   const int kinds = static_cast<int>(BadBytes().size());
   for (int socket = 0; socket < 2; ++socket) {
     for (int junk = 0; junk < kinds; ++junk) {
-      const auto error = ErrorOf<WorkerDiedError>([&] { Get(Task<&SendJunk>().MaxRetries(0).Remote(socket, junk), seconds(10)); });
+      const auto error =
+          ErrorOf<WorkerDiedError>([&] { Get(Task<&SendJunk>().MaxRetries(0).Remote(socket, junk), seconds(10)); });
       ASSERT_TRUE(error) << "socket " << socket << ", junk " << junk;
       EXPECT_THAT(error->what(), HasSubstr("socket"));
     }
@@ -560,7 +583,8 @@ SCENARIO(DriverThatSendsJunk) {
 TEST_F(BadInput, JunkOnTheDriversSocketsEndsItsCluster) {
   for (int socket = 0; socket < 2; ++socket) {
     for (const int junk : {1, 4, 7}) {
-      Scenario driver = Run("DriverThatSendsJunk", {"--socket=" + std::to_string(socket), "--junk=" + std::to_string(junk)});
+      Scenario driver =
+          Run("DriverThatSendsJunk", {"--socket=" + std::to_string(socket), "--junk=" + std::to_string(junk)});
       const Scenario::End end = driver.Join();
       EXPECT_FALSE(driver.Said("nobody minds")) << socket << " " << junk;
       const std::string node_died = "threw " + std::to_string(static_cast<int>(ErrorCode::kNodeDied));
@@ -576,8 +600,11 @@ TEST_F(BadInput, ForgedRingsEndWhoForgesThem) {
   const auto witness = Actor<Clerk>().Remote();
   EXPECT_EQ(Get(witness.Call<&Clerk::Number>().Remote()), 7);
   for (const int with : {0xff, 0x00, 0xa5, 0x01}) {
-    const Result<int> result = TryGet(Task<&Scribble>().MaxRetries(0).Timeout(seconds(5)).Remote("manta-rings", with), seconds(10));
-    if (!result.ok()) { EXPECT_NE(result.error().code(), ErrorCode::kInternal) << result.error().Describe(); }
+    const Result<int> result =
+        TryGet(Task<&Scribble>().MaxRetries(0).Timeout(seconds(5)).Remote("manta-rings", with), seconds(10));
+    if (!result.ok()) {
+      EXPECT_NE(result.error().code(), ErrorCode::kInternal) << result.error().Describe();
+    }
     EXPECT_EQ(Get(witness.Call<&Clerk::Number>().Remote(), seconds(10)), 7) << with;
     ExpectAlive();
   }
@@ -586,7 +613,8 @@ TEST_F(BadInput, ForgedRingsEndWhoForgesThem) {
 TEST_F(BadInput, RingsThatChangeWhileTheyAreReadEndWhoForgesThem) {
   StartCluster({"--manta-num-cpus=4"});
   for (unsigned seed = 1; seed <= 5; ++seed) {
-    const ObjectRef<int> forger = Task<&ScribbleForLong>().MaxRetries(0).Timeout(seconds(5)).Remote("manta-rings", seed);
+    const ObjectRef<int> forger =
+        Task<&ScribbleForLong>().MaxRetries(0).Timeout(seconds(5)).Remote("manta-rings", seed);
     for (int i = 0; i < 50; ++i) EXPECT_EQ(Get(Task<&Successor>().Remote(i), seconds(10)), i + 1);
     (void)TryGet(forger, seconds(10));
     ExpectAlive();
@@ -650,7 +678,8 @@ SCENARIO(DriverWithAGreedyTask) {
   const auto witness = Actor<Clerk>().Remote();
   Get(witness.Call<&Clerk::Number>().Remote());
   const Result<size_t> result = TryGet(Task<&AllocateWithoutEnd>().MaxRetries(0).Remote());
-  Say("error " + (result.ok() ? "none" : std::to_string(static_cast<int>(result.error().code())) + " " + result.error().what()));
+  Say("error " +
+      (result.ok() ? "none" : std::to_string(static_cast<int>(result.error().code())) + " " + result.error().what()));
   Say("alive " + std::to_string(Get(witness.Call<&Clerk::Number>().Remote()) + Get(Task<&Successor>().Remote(1))));
   return 0;
 }
@@ -658,7 +687,8 @@ TEST_F(BadInput, ATaskThatAllocatesWithoutEndIsKilledAlone) {
   const MemoryCgroup cgroup(300 * kMiB);
   ASSERT_EQ(cgroup.why_not(), "") << "this test needs the right to make a memory cgroup (root)";
   Scenario driver = Run("DriverWithAGreedyTask", {"--cgroup=" + cgroup.path(), "--manta-store-memory=16MiB"});
-  EXPECT_THAT(driver.Await("error"), AllOf(HasSubstr(std::to_string(static_cast<int>(ErrorCode::kWorkerDied))), HasSubstr("signal 9")));
+  EXPECT_THAT(driver.Await("error"),
+              AllOf(HasSubstr(std::to_string(static_cast<int>(ErrorCode::kWorkerDied))), HasSubstr("signal 9")));
   EXPECT_EQ(driver.Await("alive"), "9");
   EXPECT_EQ(driver.Join().status, 0);
 }
@@ -687,9 +717,10 @@ SCENARIO(DriverOnAFullDisk) {
   int sum = 0;
   for (int i = 0; i < 20; ++i) {
     sum += Get(Task<[](int number) {
-      std::printf("%s\n", std::string(4000, 'o').c_str());
-      return number;
-    }>().Remote(i));
+                 std::printf("%s\n", std::string(4000, 'o').c_str());
+                 return number;
+               }>()
+                   .Remote(i));
   }
   sum += Get(Actor<Clerk>().Remote().Call<&Clerk::Number>().Remote());
   const Result<int> died = TryGet(Task<&Abort>().MaxRetries(0).Remote());
@@ -699,10 +730,12 @@ SCENARIO(DriverOnAFullDisk) {
 TEST_F(BadInput, AFullDiskUnderTheLogsStopsNothing) {
   for (const std::string full : {"later", "at-start"}) {
     std::filesystem::create_directory(File("disk"));
-    Scenario driver = Run("DriverOnAFullDisk", {"--disk=" + File("disk"), "--full=" + full, "--manta-log-dir=" + File("disk") + "/logs"});
+    Scenario driver = Run("DriverOnAFullDisk",
+                          {"--disk=" + File("disk"), "--full=" + full, "--manta-log-dir=" + File("disk") + "/logs"});
     const Scenario::End end = driver.Join();
-    ASSERT_FALSE(driver.Said("cannot mount")) << "this test needs the right to mount a file system\n" << driver.output();
-    if (full == "at-start" && driver.Said("threw")) {   // the directory cannot be made: an error that names it
+    ASSERT_FALSE(driver.Said("cannot mount")) << "this test needs the right to mount a file system\n"
+                                              << driver.output();
+    if (full == "at-start" && driver.Said("threw")) {  // the directory cannot be made: an error that names it
       EXPECT_THAT(driver.output(), HasSubstr("/logs"));
       continue;
     }
@@ -724,8 +757,10 @@ SCENARIO(DriverWithFewDescriptors) {
   int good = 0, bad = 0;
   for (const ObjectRef<int>& number : numbers) {
     const Result<int> result = TryGet(number, seconds(10));
-    if (result.ok()) ++good;
-    else ++bad;
+    if (result.ok())
+      ++good;
+    else
+      ++bad;
   }
   clerks.clear();
   Say("good " + std::to_string(good) + ", bad " + std::to_string(bad));

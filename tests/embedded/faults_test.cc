@@ -89,7 +89,7 @@ class Phoenix {
  private:
   int value_ = 0;
 };
-class Owner {   // its calls are its own
+class Owner {  // its calls are its own
  public:
   ObjectRef<int> Begin(std::string pid_file) {
     running_ = Task<&SayPidAndWait>().Remote(pid_file, pid_file + ".never");
@@ -140,7 +140,12 @@ TEST_F(Faults, AKilledWorkersTaskEndsWithAnErrorIfItMayRunOnlyOnce) {
 
 TEST_F(Faults, RetriesComeToAnEnd) {
   StartCluster();
-  const ObjectRef<int> ref = Task<[]() -> int { raise(SIGKILL); return 1; }>().MaxRetries(2).Remote();
+  const ObjectRef<int> ref = Task<[]() -> int {
+                               raise(SIGKILL);
+                               return 1;
+                             }>()
+                                 .MaxRetries(2)
+                                 .Remote();
   EXPECT_TRUE(ErrorOf<WorkerDiedError>([&] { Get(ref); }));
 }
 
@@ -328,7 +333,8 @@ TEST_F(Faults, WithoutItsNodeADriverIsTold) {
   EXPECT_TRUE(ErrorOf<NodeDiedError>([&] { Get(queued); }));
   EXPECT_TRUE(ErrorOf<NodeDiedError>([&] { Get(Task<&One>().Remote(), seconds(5)); }));
   EXPECT_TRUE(ErrorOf<NodeDiedError>([&] { Get(actor.Call<&Phoenix::Add>().Remote(1), seconds(5)); }));
-  EXPECT_TRUE(ErrorOf<NodeDiedError>([&] { Get(Actor<Phoenix>().Remote().Call<&Phoenix::Add>().Remote(1), seconds(5)); }));
+  EXPECT_TRUE(
+      ErrorOf<NodeDiedError>([&] { Get(Actor<Phoenix>().Remote().Call<&Phoenix::Add>().Remote(1), seconds(5)); }));
   EXPECT_TRUE(ErrorOf<NodeDiedError>([&] { (void)GetActor<Phoenix>("whoever"); }));
   EXPECT_TRUE(ErrorOf<NodeDiedError>([&] { Put(std::string(10 << 20, 'x')); }));
   Drain(seconds(5));
@@ -363,7 +369,8 @@ SCENARIO(BusyDriver) {
 TEST_F(Faults, EverythingGoesWithAKilledDriver) {
   Scenario driver = Run("BusyDriver");
   driver.Await("busy");
-  EXPECT_THAT(Family::All(), SizeIs(testing::Ge(7))) << "driver, node, zygote, 2 actors, 2 workers, and a process of one's own";
+  EXPECT_THAT(Family::All(), SizeIs(testing::Ge(7)))
+      << "driver, node, zygote, 2 actors, 2 workers, and a process of one's own";
   driver.Signal(SIGKILL);
   EXPECT_EQ(driver.Join().signal, SIGKILL);
   EXPECT_TRUE(Within(kNoticed, [] { return Family::All().empty(); })) << Family::Describe();
@@ -460,8 +467,10 @@ TEST_F(Faults, EverythingGoesHoweverADriverEnds) {
   for (const std::string how : {"return", "exit", "quick_exit", "abort", "throw"}) {
     Scenario driver = Run("DriverThatLeavesMain", {"--how=" + how});
     const Scenario::End end = driver.Join();
-    if (how == "abort" || how == "throw") EXPECT_EQ(end.signal, SIGABRT) << how;
-    else EXPECT_EQ(end.status, 5) << how << " " << end.Describe() << driver.output();
+    if (how == "abort" || how == "throw")
+      EXPECT_EQ(end.signal, SIGABRT) << how;
+    else
+      EXPECT_EQ(end.status, 5) << how << " " << end.Describe() << driver.output();
     EXPECT_TRUE(Within(kNoticed, [] { return Family::All().empty(); })) << how << Family::Describe();
     unlink(File("pid").c_str());
   }
@@ -474,16 +483,17 @@ class ManyFaults : public Faults {
   // Kills one worker at a time until it is destroyed.
   class Killer {
    public:
-    explicit Killer(uint32_t seed, milliseconds every) : thread_([this, seed, every] {
-      std::mt19937 random(seed);
-      while (!over_) {
-        std::this_thread::sleep_for(every);
-        const std::vector<Relative> workers = Family::Workers();
-        if (workers.empty()) continue;
-        kill(workers[random() % workers.size()].pid, SIGKILL);
-        ++kills_;
-      }
-    }) {}
+    explicit Killer(uint32_t seed, milliseconds every)
+        : thread_([this, seed, every] {
+            std::mt19937 random(seed);
+            while (!over_) {
+              std::this_thread::sleep_for(every);
+              const std::vector<Relative> workers = Family::Workers();
+              if (workers.empty()) continue;
+              kill(workers[random() % workers.size()].pid, SIGKILL);
+              ++kills_;
+            }
+          }) {}
     int Stop() {
       over_ = true;
       if (thread_.joinable()) thread_.join();

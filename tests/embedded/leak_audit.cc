@@ -15,6 +15,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/uv_event_loop.h"
+
 namespace manta::embedded {
 namespace {
 
@@ -26,7 +28,8 @@ std::string ReadAll(const std::string& path) {
   std::string text;
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   char buffer[4096];
-  for (ssize_t size = 0; fd >= 0 && (size = read(fd, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(size));
+  for (ssize_t size = 0; fd >= 0 && (size = read(fd, buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<size_t>(size));
   if (fd >= 0) close(fd);
   return text;
 }
@@ -94,8 +97,8 @@ std::string Relative::Describe() const {
 }
 
 void Family::Found() {
-  const std::string mark = std::to_string(getpid()) + "-" +
-                           std::to_string(std::chrono::steady_clock::now().time_since_epoch().count());
+  const std::string mark =
+      std::to_string(getpid()) + "-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count());
   setenv(kMark, mark.c_str(), 1);
 }
 
@@ -155,8 +158,8 @@ std::string Family::Describe() {
     text += relative.Describe() + "\n";
     const std::string tasks = "/proc/" + std::to_string(relative.pid) + "/task";
     for (const std::string& task : NamesIn(tasks)) {
-      text += "    " + FirstLine(tasks + "/" + task + "/comm") + ": " + FirstLine(tasks + "/" + task + "/wchan") + ", " +
-              FirstLine(tasks + "/" + task + "/syscall").substr(0, 40) + "\n";
+      text += "    " + FirstLine(tasks + "/" + task + "/comm") + ": " + FirstLine(tasks + "/" + task + "/wchan") +
+              ", " + FirstLine(tasks + "/" + task + "/syscall").substr(0, 40) + "\n";
     }
   }
   return text;
@@ -165,9 +168,11 @@ std::string Family::Describe() {
 LeakAudit::LeakAudit(std::string run_directory) : run_directory_(std::move(run_directory)), baseline_(Look()) {}
 
 LeakAudit::Holdings LeakAudit::Look() const {
+  // libuv makes one pipe per process with its first loop, and keeps it: it belongs to the baseline.
+  static const base::UvEventLoop first_loop;
   Holdings found;
   for (const std::string& name : NamesIn("/proc/self/fd")) {
-    std::error_code gone;   // the descriptor of the listing itself
+    std::error_code gone;  // the descriptor of the listing itself
     const std::string target = std::filesystem::read_symlink("/proc/self/fd/" + name, gone).string();
     if (!gone) found.descriptors[std::atoi(name.c_str())] = target;
   }

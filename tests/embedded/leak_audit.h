@@ -1,7 +1,9 @@
 // LeakAudit finds what a test's cluster has left behind: processes, descriptors, mappings, files.
 //
-// Problem:    processes of other tests run beside ours, ours change their parents when one in between dies, and nobody may be
-//             counted twice or forgotten. So a test marks its environment, which all its descendants inherit: the family.
+// Problem:    processes of other tests run beside ours, ours change their parents when one in between dies, and nobody
+// may be
+//             counted twice or forgotten. So a test marks its environment, which all its descendants inherit: the
+//             family.
 // Threads:    externally synchronised.
 // See:        FAULTS: "a leak audit equals the baseline within 2 s"
 #ifndef MANTA_TESTS_EMBEDDED_LEAK_AUDIT_H_
@@ -25,8 +27,8 @@ bool Within(std::chrono::milliseconds limit, const std::function<bool()>& holds)
 struct Relative {
   pid_t pid = 0;
   pid_t parent = 0;
-  char state = '?';      // of /proc/<pid>/stat
-  std::string name;      // "manta-node", "manta-zygote", "manta-n1.p2", or what the program is called
+  char state = '?';  // of /proc/<pid>/stat
+  std::string name;  // "manta-node", "manta-zygote", "manta-n1.p2", or what the program is called
   std::string Describe() const;
 };
 

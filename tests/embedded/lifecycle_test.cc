@@ -123,7 +123,7 @@ TEST_F(Lifecycle, RefusesCallsOutsideOfItsTime) {
   EXPECT_TRUE(ErrorOf<ShutdownError>([&] { actor.Call<&Holder::Number>().Remote(); }));
   EXPECT_TRUE(ErrorOf<ShutdownError>([&] { (void)CurrentContext(); }));
   EXPECT_TRUE(ErrorOf<ShutdownError>([&] { Drain(); }));
-  Shutdown();   // does nothing
+  Shutdown();  // does nothing
 }
 
 TEST_F(Lifecycle, IsEndedByTheDriverOnly) {

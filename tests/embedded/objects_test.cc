@@ -64,7 +64,7 @@ struct Look {
   bool in_store = false;
   std::string mapping;
   uint64_t sum = 0;
-  uint64_t private_bytes_more = 0;   // anonymous memory that the look cost
+  uint64_t private_bytes_more = 0;  // anonymous memory that the look cost
   template <class Archive>
   void serialize(Archive& archive) {
     archive(in_store, mapping, sum, private_bytes_more);
@@ -81,11 +81,10 @@ class Reader {
     look.private_bytes_more = after > before ? after - before : 0;
     return look;
   }
-  Look AtArgument(Tensor numbers) {
-    return {numbers.in_store(), MappingOf(numbers.raw_data()), SumOf(numbers), 0};
-  }
+  Look AtArgument(Tensor numbers) { return {numbers.in_store(), MappingOf(numbers.raw_data()), SumOf(numbers), 0}; }
   void Keep(ObjectRef<Tensor> object) { kept_.push_back(object); }
   void Forget() { kept_.clear(); }
+  uint64_t SharedBytes() { return StatusBytes("RssShmem"); }
   uint64_t SumOfKept() {
     uint64_t sum = 0;
     for (const ObjectRef<Tensor>& object : kept_) sum += SumOf(Get(object));
@@ -142,7 +141,7 @@ class Objects : public EmbeddedTest {};
 TEST_F(Objects, AreReadInOtherProcessesWithoutACopy) {
   StartCluster({"--manta-store-memory=256MiB"});
   const auto reader = Actor<Reader>().Remote();
-  Get(reader.Call<&Reader::SumOfKept>().Remote());   // it runs
+  Get(reader.Call<&Reader::SumOfKept>().Remote());  // it runs
   const ObjectRef<Tensor> object = Put(Ascending(64 * kMiB));
   const Look look = Get(reader.Call<&Reader::At>().Remote(object));
   EXPECT_TRUE(look.in_store);
@@ -219,7 +218,9 @@ TEST_F(Objects, GoWithTheirLastRef) {
   const uint64_t before = StatusBytes("VmRSS");
   for (int i = 0; i < 40; ++i) {
     const ObjectRef<Tensor> object = Put(Ascending(16 * kMiB));
-    if (i % 10 == 0) { EXPECT_EQ(Get(Task<&SumUp>().Remote(object)), SumOfAscending(16 * kMiB)); }
+    if (i % 10 == 0) {
+      EXPECT_EQ(Get(Task<&SumUp>().Remote(object)), SumOfAscending(16 * kMiB));
+    }
   }
   EXPECT_LT(StatusBytes("VmRSS"), before + 160 * kMiB) << "freed segments stay mapped";
 }
@@ -254,7 +255,7 @@ TEST_F(Objects, StayWhileABorrowerHasThem) {
 
 TEST_F(Objects, StayWhileAViewIsRead) {
   StartCluster({"--manta-store-memory=64MiB"});
-  const Tensor view = Get(Put(Ascending(16 * kMiB)));   // no ref is left, only the view
+  const Tensor view = Get(Put(Ascending(16 * kMiB)));  // no ref is left, only the view
   for (int i = 0; i < 10; ++i) Put(Ascending(24 * kMiB));
   EXPECT_EQ(SumOf(view), SumOfAscending(16 * kMiB));
 }
@@ -298,6 +299,20 @@ TEST_F(Objects, VanishWithTheOnlyProcessThatKnewThem) {
     EXPECT_TRUE(ErrorOf<WorkerDiedError>([] { Get(Task<&DieHolding>().MaxRetries(0).Remote(32 * kMiB)); }));
   }
   EXPECT_EQ(SumOf(Get(Put(Ascending(48 * kMiB)))), SumOfAscending(48 * kMiB));
+}
+
+// Memory that the node has taken back must not live on in the mappings of those who once read or wrote it.
+TEST_F(Objects, StayWithinTheQuotaWhateverTheirSizes) {
+  StartCluster({"--manta-store-memory=64MiB"});
+  const auto reader = Actor<Reader>().Remote();
+  for (int round = 0; round < 3; ++round) {
+    for (const size_t mib : {3, 5, 9, 17, 30, 50, 33, 18, 10, 6}) {
+      const ObjectRef<Tensor> object = Put(MakeAscending(mib * kMiB));
+      EXPECT_EQ(Get(reader.Call<&Reader::At>().Remote(object)).sum, SumOfAscending(mib * kMiB));
+    }
+  }
+  EXPECT_LT(StatusBytes("RssShmem"), 72 * kMiB);
+  EXPECT_LT(Get(reader.Call<&Reader::SharedBytes>().Remote()), 72 * kMiB);
 }
 
 TEST_F(Objects, OfManySizesShareTheStore) {

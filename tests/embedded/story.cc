@@ -53,7 +53,8 @@ std::string ReadFile(const std::string& path) {
   std::string text;
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   char buffer[4096];
-  for (ssize_t size = 0; fd >= 0 && (size = read(fd, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(size));
+  for (ssize_t size = 0; fd >= 0 && (size = read(fd, buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<size_t>(size));
   if (fd >= 0) close(fd);
   return text;
 }
@@ -61,7 +62,7 @@ std::string ReadFile(const std::string& path) {
 void WriteFile(const std::string& path, const std::string& text) {
   const std::string draft = path + ".draft-" + std::to_string(getpid());
   std::ofstream(draft, std::ios::binary) << text;
-  std::filesystem::rename(draft, path);   // whoever sees it sees all of it
+  std::filesystem::rename(draft, path);  // whoever sees it sees all of it
 }
 
 void AppendLine(const std::string& path, const std::string& line) {
@@ -97,7 +98,9 @@ bool IsAlive(pid_t pid) {
 
 // ------------------------------------------------------------------ scenarios
 
-bool RegisterScenario(const char* name, ScenarioFunction function) { return Scenarios().emplace(name, function).second; }
+bool RegisterScenario(const char* name, ScenarioFunction function) {
+  return Scenarios().emplace(name, function).second;
+}
 
 std::optional<int> RunScenario(int argc, char** argv) {
   const std::string name = ArgumentOf(argc, argv, "scenario");
@@ -143,7 +146,8 @@ Scenario::Scenario(const std::string& name, const std::string& directory, const 
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-  const int error = posix_spawn(&pid_, argv[0].c_str(), &actions, nullptr, Pointers(argv).data(), Pointers(variables).data());
+  const int error =
+      posix_spawn(&pid_, argv[0].c_str(), &actions, nullptr, Pointers(argv).data(), Pointers(variables).data());
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) ADD_FAILURE() << "start scenario " << name << ": " << std::strerror(error);
 }
@@ -161,7 +165,7 @@ std::string Scenario::Await(const std::string& word) {
   const bool said = Within(kAwaitTimeout, [&] {
     std::istringstream text(output());
     for (std::string line; std::getline(text, line);) {
-      if (text.eof()) return false;   // not ended by a newline yet
+      if (text.eof()) return false;  // not ended by a newline yet
       if (line.starts_with(word)) {
         rest = line.size() > word.size() ? line.substr(word.size() + 1) : "";
         return true;
@@ -209,7 +213,8 @@ class EmbeddedTest::Deadline {
   void Watch(seconds limit) {
     std::unique_lock<std::mutex> lock(mutex_);
     if (changed_.wait_for(lock, limit, [this] { return over_; })) return;
-    std::fprintf(stderr, "[  FAILED  ] the test's deadline of %lld s is over. Who is there:\n%s\nWhat the logs say:\n%s\n",
+    std::fprintf(stderr,
+                 "[  FAILED  ] the test's deadline of %lld s is over. Who is there:\n%s\nWhat the logs say:\n%s\n",
                  static_cast<long long>(limit.count()), Family::Describe().c_str(), logs_().c_str());
     if (std::getenv("EMBEDDED_TEST_GDB") != nullptr) {
       std::string command = "for p in " + std::to_string(getpid());
@@ -273,7 +278,7 @@ std::vector<std::string> EmbeddedTest::WithDirectories(std::vector<std::string> 
 void EmbeddedTest::StartCluster(std::vector<std::string> flags, Options options) {
   std::vector<std::string> argv = WithDirectories(std::move(flags));
   argv.insert(argv.begin(), "embedded_test");
-  options.handle_interrupt = false;   // its eventfd stays for the life of the process
+  options.handle_interrupt = false;  // its eventfd stays for the life of the process
   std::vector<char*> pointers = Pointers(argv);
   int argc = static_cast<int>(argv.size());
   runtime_.emplace(Init(argc, pointers.data(), options));

@@ -1,11 +1,12 @@
-// What a test of the embedded cluster is told with: a cluster of its own, scenarios in processes of their own, deadlines.
+// What a test of the embedded cluster is told with: a cluster of its own, scenarios in processes of their own,
+// deadlines.
 //
 //   TEST_F(Faults, ...) { StartCluster({"--manta-num-cpus=1"}); ... EXPECT_EQ(Get(...)); }     // audited at its end
 //   SCENARIO(DriverThatWaits) { auto runtime = manta::Init(argc, argv); ... }
 //   Scenario driver = Run("DriverThatWaits"); driver.Await("working"); driver.Signal(SIGKILL);
 //
-// These programs are Manta programs: main (main.cc) calls Init at its top in every process that Manta started from them.
-// In the driver Init comes with the test, whose flags it takes, or with the scenario.
+// These programs are Manta programs: main (main.cc) calls Init at its top in every process that Manta started from
+// them. In the driver Init comes with the test, whose flags it takes, or with the scenario.
 #ifndef MANTA_TESTS_EMBEDDED_STORY_H_
 #define MANTA_TESTS_EMBEDDED_STORY_H_
 
@@ -37,8 +38,8 @@ void WriteFile(const std::string& path, const std::string& text);
 void AppendLine(const std::string& path, const std::string& line);
 std::vector<std::string> Lines(const std::string& path);
 bool Exists(const std::string& path);
-void AwaitFile(const std::string& path);   // as long as the test may take
-bool IsAlive(pid_t pid);                   // false for a zombie, too
+void AwaitFile(const std::string& path);  // as long as the test may take
+bool IsAlive(pid_t pid);                  // false for a zombie, too
 
 // ------------------------------------------------------------------ scenarios
 
@@ -47,8 +48,8 @@ bool RegisterScenario(const char* name, ScenarioFunction function);
 // Runs the scenario that argv asks for, if it asks for one; its exit status.
 std::optional<int> RunScenario(int argc, char** argv);
 
-#define SCENARIO(Name)                                                                                           \
-  static int Name##Scenario(int argc, char** argv);                                                              \
+#define SCENARIO(Name)                                                                                                \
+  static int Name##Scenario(int argc, char** argv);                                                                   \
   [[maybe_unused]] static const bool Name##_registered = ::manta::embedded::RegisterScenario(#Name, &Name##Scenario); \
   static int Name##Scenario([[maybe_unused]] int argc, [[maybe_unused]] char** argv)
 
@@ -61,7 +62,7 @@ std::string ArgumentOf(int argc, char** argv, const std::string& name);
 class Scenario {
  public:
   struct End {
-    bool exited = false;   // else: killed by `signal`
+    bool exited = false;  // else: killed by `signal`
     int status = -1;
     int signal = 0;
     std::string Describe() const;
@@ -71,13 +72,13 @@ class Scenario {
            const std::vector<std::string>& environment);
   Scenario(const Scenario&) = delete;
   Scenario& operator=(const Scenario&) = delete;
-  ~Scenario();   // kills it if it runs
+  ~Scenario();  // kills it if it runs
 
   pid_t pid() const { return pid_; }
   // The rest of the first line that begins with `word`; fails the test, with what was said, after 20 s.
   std::string Await(const std::string& word);
   bool Said(const std::string& text) const { return output().find(text) != std::string::npos; }
-  std::string output() const;   // stdout and stderr
+  std::string output() const;  // stdout and stderr
   void Signal(int signal) const;
   End Join(milliseconds limit = seconds(20));
 
@@ -129,9 +130,12 @@ std::optional<ErrorType> ErrorOf(Function&& function) {
   try {
     function();
     ADD_FAILURE() << "no error";
-  } catch (const ErrorType& error) {
-    return error;
   } catch (const Error& error) {
+    if constexpr (std::is_same_v<ErrorType, Error>) {
+      return error;
+    } else if (const auto* expected = dynamic_cast<const ErrorType*>(&error)) {
+      return *expected;
+    }
     ADD_FAILURE() << "another error, code " << static_cast<int>(error.code()) << ": " << error.Describe();
   } catch (const std::exception& error) {
     ADD_FAILURE() << "not an error of Manta's: " << error.what();

@@ -84,15 +84,18 @@ class Stress : public EmbeddedTest {
     ASSERT_EQ(Get(Task<&MixTree>().MaxRetries(-1).Remote(3, seed)), MixTreeHere(3, seed));
   }
   void Objects(std::mt19937_64& random) {
-    const size_t bytes = ((size_t{4096} << (random() % 11)) + (random() % 512) * 8);   // 4 KiB .. 4 MiB
+    const size_t bytes = ((size_t{4096} << (random() % 11)) + (random() % 512) * 8);  // 4 KiB .. 4 MiB
     const uint64_t value = random() % 1'000'000;
-    const ObjectRef<Tensor> made = random() % 2 == 0 ? Put(Filled(bytes, value))
-                                                     : Task<&MakeFilled>().MaxRetries(-1).Remote(bytes, value);
+    const ObjectRef<Tensor> made =
+        random() % 2 == 0 ? Put(Filled(bytes, value)) : Task<&MakeFilled>().MaxRetries(-1).Remote(bytes, value);
     ASSERT_EQ(Get(Task<&FirstAndLast>().MaxRetries(-1).Remote(made)), value);
     ASSERT_EQ(FirstAndLast(Get(made)), value);
   }
   void Calls(std::mt19937_64& random) {
-    ASSERT_EQ(Get(Task<&Mix>().MaxRetries(-1).Remote(Task<&Mix>().MaxRetries(-1).Remote(random() % 100, uint64_t{1}), uint64_t{2})) % 31, (31 + 2) % 31);
+    ASSERT_EQ(Get(Task<&Mix>().MaxRetries(-1).Remote(Task<&Mix>().MaxRetries(-1).Remote(random() % 100, uint64_t{1}),
+                                                     uint64_t{2})) %
+                  31,
+              (31 + 2) % 31);
   }
   // A ledger of one's own, spared by the killer only by luck: each Add counts at most once.
   void Ledgers(std::mt19937_64& random) {
@@ -137,9 +140,11 @@ TEST_F(Stress, EverythingAtOnce) {
   run(3, [this](std::mt19937_64& random) { Ledgers(random); });
   run(4, [&bank](std::mt19937_64& random) {
     const ObjectRef<Tensor> object = Put(Filled(kMiB, random() % 10));
-    (void)TryGet(bank.Call<&Ledger::Keep>().Remote(object));   // borrowed beyond the call
+    (void)TryGet(bank.Call<&Ledger::Keep>().Remote(object));  // borrowed beyond the call
     const Result<uint64_t> sum = TryGet(bank.Call<&Ledger::LookAtKept>().Remote());
-    if (sum.ok()) { ASSERT_LE(*sum, 40u) << "an object that is kept was not what it had been"; }
+    if (sum.ok()) {
+      ASSERT_LE(*sum, 40u) << "an object that is kept was not what it had been";
+    }
   });
   std::mt19937 random(static_cast<uint32_t>(seed));
   int kills = 0;
@@ -154,11 +159,11 @@ TEST_F(Stress, EverythingAtOnce) {
   for (std::thread& thread : threads) thread.join();
   for (int i = 0; i < 5; ++i) EXPECT_GT(rounds[i], 3) << "work " << i << " did not get on";
   EXPECT_GE(kills, 20) << "fewer faults than planned";
-  std::printf("rounds: trees %d, objects %d, calls %d, ledgers %d, bank %d; kills %d\n", rounds[0].load(), rounds[1].load(),
-              rounds[2].load(), rounds[3].load(), rounds[4].load(), kills);
+  std::printf("rounds: trees %d, objects %d, calls %d, ledgers %d, bank %d; kills %d\n", rounds[0].load(),
+              rounds[1].load(), rounds[2].load(), rounds[3].load(), rounds[4].load(), kills);
   Kill(bank);
   EXPECT_TRUE(Drain(seconds(10)));
-  EXPECT_TRUE(Within(seconds(5), [] {   // all of the store has come back
+  EXPECT_TRUE(Within(seconds(5), [] {  // all of the store has come back
     try {
       Put(Filled(80 * kMiB, 1));
       return true;

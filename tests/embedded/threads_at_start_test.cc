@@ -17,12 +17,13 @@ namespace {
 std::atomic<int> ticks = 0;
 
 struct Ticker {
-  Ticker() : thread([this] {
-    while (!over) {
-      ++ticks;
-      std::this_thread::sleep_for(milliseconds(1));
-    }
-  }) {}
+  Ticker()
+      : thread([this] {
+          while (!over) {
+            ++ticks;
+            std::this_thread::sleep_for(milliseconds(1));
+          }
+        }) {}
   ~Ticker() {
     over = true;
     thread.join();

@@ -6,10 +6,8 @@ namespace {
 std::string Text(uint64_t number) { return std::to_string(number); }
 std::string Text(const std::string& text) { return text; }
 template <typename T>
-  requires requires(const T& t) { manta::ToString(t); }
-std::string Text(const T& id) {
-  return manta::ToString(id);
-}
+requires requires(const T& t) { manta::ToString(t); }
+std::string Text(const T& id) { return manta::ToString(id); }
 
 }  // namespace
 

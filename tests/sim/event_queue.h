@@ -5,9 +5,9 @@
 #ifndef MANTA_TESTS_SIM_EVENT_QUEUE_H_
 #define MANTA_TESTS_SIM_EVENT_QUEUE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <algorithm>
 #include <utility>
 #include <vector>
 

@@ -10,7 +10,7 @@ const std::vector<FaultMix>& FaultMixes() {
   //   name        lost   twice  late   workers drivers nodes heads partitions ring node-ring reconnects
   static const std::vector<FaultMix> mixes = {
       {"calm", 0.02, 0.02, 0.02, 0, 0, 0, 0, 0, 0, 0, 0},
-      {"network", 0.15, 0.10, 0.10, 0, 0, 0, 0, 0, 0, 0, 2},
+      {"network", 0.08, 0.08, 0.06, 0, 0, 0, 0, 0, 0, 0, 2},
       {"workers", 0.02, 0.02, 0.02, 10, 0, 0, 0, 0, 6, 0, 0},
       {"processes", 0.03, 0.03, 0.03, 6, 2, 0, 0, 0, 8, 0, 0},
       {"nodes", 0.03, 0.03, 0.03, 2, 0, 2, 0, 0, 2, 1, 0},

@@ -1,6 +1,7 @@
 // Faults as data: what goes wrong in a run, how often, and what has gone wrong so far.
 //
-// Problem:    a run that injected nothing passes anything. Every fault is counted, by message type where it hits one, and
+// Problem:    a run that injected nothing passes anything. Every fault is counted, by message type where it hits one,
+// and
 //             the whole set of seeds must have hit every message in every way that it can be hit.
 // Threads:    values.
 #ifndef MANTA_TESTS_SIM_FAULTS_H_
@@ -26,15 +27,15 @@ inline constexpr size_t kRingFaults = 2;
 // A mix of faults; the workload decides how long the run is, the mix how rough.
 struct FaultMix {
   const char* name;
-  double lost, twice, late;       // per packet
-  int worker_kills = 0;           // at random moments
+  double lost, twice, late;  // per packet
+  int worker_kills = 0;      // at random moments
   int driver_kills = 0;
   int node_kills = 0;
   int head_kills = 0;
   int partitions = 0;
-  int ring_deaths = 0;            // processes that die beside a message of a chosen type
-  int node_ring_deaths = 0;       // daemons that do
-  int reconnects = 0;             // node-head connections that break
+  int ring_deaths = 0;       // processes that die beside a message of a chosen type
+  int node_ring_deaths = 0;  // daemons that do
+  int reconnects = 0;        // node-head connections that break
 };
 const std::vector<FaultMix>& FaultMixes();
 

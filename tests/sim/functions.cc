@@ -114,7 +114,8 @@ Script GiveRefs(Frame& f) {
     value.number = base + i;
     const uint64_t draw = f.Random(4);
     if (draw == 0) {
-      result.refs.push_back(f.Task(kSleepAdd, {static_cast<int64_t>(f.Random(3000)), base + i}, {.expected = base + i}));
+      result.refs.push_back(
+          f.Task(kSleepAdd, {static_cast<int64_t>(f.Random(3000)), base + i}, {.expected = base + i}));
     } else if (draw == 1) {
       Ref ref = co_await f.PutLarge(std::move(value), 70'000 + f.Random(300'000));
       if (ref == nullptr) {
@@ -272,12 +273,30 @@ Script Echo(Frame& f) {
 }
 
 constexpr std::array<Program::Entry, kFnCount> kProgram = {{
-    {"Counter", Counter},   {"Add", Add},           {"SleepAdd", SleepAdd}, {"Tree", Tree},
-    {"MakeLarge", MakeLarge}, {"SumNested", SumNested}, {"Pass", Pass},       {"GiveRefs", GiveRefs},
-    {"Throw", Throw},       {"Flaky", Flaky},       {"Keep", Keep},         {"ReadLarge", ReadLarge},
-    {"Inc", Inc},           {"Hold", Hold},         {"SumHeld", SumHeld},   {"GiveHeld", GiveHeld},
-    {"DropHeld", DropHeld}, {"Slow", Slow},         {"Fail", Fail},         {"Relay", Relay},
-    {"Exit", Exit},         {"HoldView", HoldView}, {"Spawn", Spawn},       {"Echo", Echo},
+    {"Counter", Counter},
+    {"Add", Add},
+    {"SleepAdd", SleepAdd},
+    {"Tree", Tree},
+    {"MakeLarge", MakeLarge},
+    {"SumNested", SumNested},
+    {"Pass", Pass},
+    {"GiveRefs", GiveRefs},
+    {"Throw", Throw},
+    {"Flaky", Flaky},
+    {"Keep", Keep},
+    {"ReadLarge", ReadLarge},
+    {"Inc", Inc},
+    {"Hold", Hold},
+    {"SumHeld", SumHeld},
+    {"GiveHeld", GiveHeld},
+    {"DropHeld", DropHeld},
+    {"Slow", Slow},
+    {"Fail", Fail},
+    {"Relay", Relay},
+    {"Exit", Exit},
+    {"HoldView", HoldView},
+    {"Spawn", Spawn},
+    {"Echo", Echo},
 }};
 
 }  // namespace

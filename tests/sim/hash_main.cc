@@ -1,4 +1,5 @@
-// sim_hash checks that a seed is a run: the same trace hash twice here, and the same under every compiler and sanitizer.
+// sim_hash checks that a seed is a run: the same trace hash twice here, and the same under every compiler and
+// sanitizer.
 //
 //   sim_hash GOLDEN_FILE              50 seeds, each twice, compared with the file
 //   sim_hash GOLDEN_FILE --update     writes the file anew: after any change of a core, a message, or the simulator
@@ -45,8 +46,8 @@ int main(int argc, char** argv) {
     std::string word, hash;
     while (file >> word >> hash) golden[std::strtoull(word.c_str(), nullptr, 10)] = hash;
     if (golden.size() != kSeeds) {
-      std::fprintf(stderr, "FAILED: %s holds %zu hashes, not %llu: run sim_hash with --update\n", argv[1], golden.size(),
-                   static_cast<unsigned long long>(kSeeds));
+      std::fprintf(stderr, "FAILED: %s holds %zu hashes, not %llu: run sim_hash with --update\n", argv[1],
+                   golden.size(), static_cast<unsigned long long>(kSeeds));
       return 1;
     }
   }
@@ -57,7 +58,8 @@ int main(int argc, char** argv) {
     const std::string twice = Hex(RunSeed(seed).hash);
     hashes[seed] = once;
     if (once != twice) {
-      std::printf("FAILED: seed %llu has hash %s and then %s\n", static_cast<unsigned long long>(seed), once.c_str(), twice.c_str());
+      std::printf("FAILED: seed %llu has hash %s and then %s\n", static_cast<unsigned long long>(seed), once.c_str(),
+                  twice.c_str());
       ++failed;
     } else if (!update && golden[seed] != once) {
       std::printf("FAILED: seed %llu has hash %s here, %s in %s\n", static_cast<unsigned long long>(seed), once.c_str(),

@@ -45,7 +45,8 @@ void HeadHost::OnMessage(Pipe* pipe, int, rpc::Message message) {
   if (auto* hello = std::get_if<rpc::NodeRegister>(&message)) {
     Handle(runtime::HeadHello{pipe->id, std::move(*hello)});
   } else {
-    world_->trace().Note(world_->now(), label_, "dropped", "", [&] { return Describe(message) + " before it was accepted"; });
+    world_->trace().Note(world_->now(), label_, "dropped", "",
+                         [&] { return Describe(message) + " before it was accepted"; });
   }
 }
 
@@ -66,6 +67,7 @@ void HeadHost::Handle(runtime::HeadEvent event) {
         batch.number = persist->batch;
         batch.writes.push_back(std::move(*persist));
       } else if (auto* send = std::get_if<runtime::SendMessage>(&action)) {
+        if (const auto* died = std::get_if<rpc::NodeDied>(&send->message)) world_->oracle().NodeDied(died->node);
         const auto it = nodes_.find(send->to.node);
         if (it != nodes_.end()) world_->network().Send(it->second, 1, std::move(send->message));
       } else if (auto* accept = std::get_if<runtime::AcceptNode>(&action)) {

@@ -45,8 +45,8 @@ class HeadHost : public Host {
   std::unique_ptr<runtime::HeadCore> core_;
   bool handling_ = false;
   std::deque<runtime::HeadEvent> inbox_;
-  std::deque<Batch> batches_;              // not durable yet
-  Time durable_at_{};                      // when the last of them will be
+  std::deque<Batch> batches_;  // not durable yet
+  Time durable_at_{};          // when the last of them will be
   std::map<uint64_t, Pipe*> connections_;
   std::map<NodeId, Pipe*> nodes_;
   Time tick_ = kInfiniteFuture;

@@ -130,11 +130,9 @@ void Network::StopFaults() {
 
 rpc::Message Network::RoundTrip(const Host& from, const Host& to, rpc::Message message) {
   rpc::Encode(message, &frame_);
-  absl::StatusOr<rpc::Message> decoded =
-      rpc::Decode(frame_.type(), frame_.data(), frame_.size(), frame_.capnp_bytes());
+  absl::StatusOr<rpc::Message> decoded = rpc::Decode(frame_.type(), frame_.data(), frame_.size(), frame_.capnp_bytes());
   MANTA_CHECK(decoded.ok()) << decoded.status() << ": " << Describe(message);
-  trace_->Note(queue_->now(), from.label(), "->", frame_.body(),
-               [&] { return to.label() + "  " + Describe(message); });
+  trace_->Note(queue_->now(), from.label(), "->", frame_.body(), [&] { return to.label() + "  " + Describe(message); });
   Normalize(&message);
   MANTA_CHECK(*decoded == message) << "the codec changes " << Describe(message) << " into " << Describe(*decoded);
   return *std::move(decoded);

@@ -1,6 +1,8 @@
-// Network carries messages between simulated processes: over rings within a node, over sessions on sockets between nodes.
+// Network carries messages between simulated processes: over rings within a node, over sessions on sockets between
+// nodes.
 //
-// Problem:    what shells promise the cores (runtime/core.h) has to hold here, and everything that they do not promise has to
+// Problem:    what shells promise the cores (runtime/core.h) has to hold here, and everything that they do not promise
+// has to
 //             go wrong here.
 //   ring      ordered, lossless. What a dead sender wrote is delivered; what was written to a dead receiver is gone.
 //   socket    packets that get lost, come twice, late or out of order; rpc::Session makes messages of them. A partition
@@ -42,7 +44,7 @@ class Host {
   virtual void Die(const std::string& why) = 0;
 
   bool alive() const { return alive_; }
-  int machine() const { return machine_; }      // 0: the head's
+  int machine() const { return machine_; }  // 0: the head's
   const std::string& label() const { return label_; }
   virtual bool is_daemon() const { return false; }
 
@@ -68,8 +70,8 @@ struct Pipe {
     Time timer = kInfiniteFuture;
   };
   Side side[2];
-  ProcessId peer[2];          // who is at the other end, as the side's core calls it
-  uint64_t tag = 0;           // for whoever made it
+  ProcessId peer[2];  // who is at the other end, as the side's core calls it
+  uint64_t tag = 0;   // for whoever made it
 };
 
 class Network {
@@ -101,7 +103,7 @@ class Network {
     size_t type = 0;
     RingFault fault = RingFault::kDiesBefore;
     int nth = 1;
-    bool daemons = false;      // daemons' messages count, else those of user processes
+    bool daemons = false;  // daemons' messages count, else those of user processes
   };
   void AimAtRing(RingAim aim) { ring_aims_.push_back(aim); }
   std::function<void(Host*, const std::string& why)> on_ring_death;

@@ -141,7 +141,8 @@ void NodeHost::Run(runtime::SendMessage& action) {
 }
 
 void NodeHost::ToNode(NodeId node, rpc::Message message) {
-  const bool data = std::holds_alternative<rpc::ObjectPull>(message) || std::holds_alternative<rpc::ObjectPulled>(message);
+  const bool data =
+      std::holds_alternative<rpc::ObjectPull>(message) || std::holds_alternative<rpc::ObjectPulled>(message);
   auto it = peers_.find({node, data});
   if (it == peers_.end()) {
     if (!world_->ConnectNodes(this, node, data)) {
@@ -182,7 +183,9 @@ void NodeHost::Run(runtime::StartWorker& action) {
   const bool slow = rng.Uniform(10) == 0;
   const Duration delay = microseconds(slow ? rng.Between(5'000, 60'000) : rng.Between(300, 3'000));
   if (world_->StartFails()) {
-    world_->queue().After(delay, [this, worker = action.worker] { Handle(runtime::StartFailed{worker, "fork: out of processes"}); });
+    world_->queue().After(delay, [this, worker = action.worker] {
+      Handle(runtime::StartFailed{worker, "fork: out of processes"});
+    });
     return;
   }
   ProcessHost* const process = world_->NewWorker(this, action.worker, action.job);
@@ -247,7 +250,8 @@ void NodeHost::Run(runtime::CreateSegment& action) {
 void NodeHost::Run(runtime::DestroySegment& action) {
   const auto it = segments_.find(action.segment);
   if (it == segments_.end()) {
-    return world_->oracle().Violate(label_ + " destroys segment " + std::to_string(action.segment) + ", which is not there");
+    return world_->oracle().Violate(label_ + " destroys segment " + std::to_string(action.segment) +
+                                    ", which is not there");
   }
   if (ReadByAnybody({id_, action.segment, 0, it->second.size_bytes})) {
     world_->oracle().Violate(label_ + " destroys segment " + std::to_string(action.segment) + " while it is read");
@@ -279,7 +283,8 @@ void NodeHost::Run(runtime::SendObject& action) {
 
 void NodeHost::Run(runtime::WriteObject& action) {
   Blob blob{action.pulled.object, action.pulled.attempt, action.location.size_bytes, 0};
-  if (action.pulled.data.size() >= sizeof blob.number) std::memcpy(&blob.number, action.pulled.data.data(), sizeof blob.number);
+  if (action.pulled.data.size() >= sizeof blob.number)
+    std::memcpy(&blob.number, action.pulled.data.data(), sizeof blob.number);
   Write(action.location, blob, label_);
 }
 
@@ -296,8 +301,8 @@ bool NodeHost::ReadByAnybody(const rpc::StoreLocation& range) const {
 }
 
 void NodeHost::Write(const rpc::StoreLocation& location, const Blob& blob, const std::string& who) {
-  const std::string what = ToString(blob.object) + " written by " + who + " at " + std::to_string(location.segment) + "+" +
-                           std::to_string(location.offset);
+  const std::string what = ToString(blob.object) + " written by " + who + " at " + std::to_string(location.segment) +
+                           "+" + std::to_string(location.offset);
   const auto it = segments_.find(location.segment);
   if (location.node != id_ || it == segments_.end() || location.offset + location.size_bytes > it->second.size_bytes) {
     return world_->oracle().Violate(what + ": there is no such place");
@@ -305,15 +310,16 @@ void NodeHost::Write(const rpc::StoreLocation& location, const Blob& blob, const
   if (ReadByAnybody(location)) world_->oracle().Violate(what + ": somebody reads there");
   auto& blobs = it->second.blobs;
   for (auto at = blobs.begin(); at != blobs.end();) {
-    const bool overlaps = at->first < location.offset + location.size_bytes && location.offset < at->first + at->second.size_bytes;
+    const bool overlaps =
+        at->first < location.offset + location.size_bytes && location.offset < at->first + at->second.size_bytes;
     at = overlaps ? blobs.erase(at) : std::next(at);
   }
   blobs[location.offset] = blob;
 }
 
 int64_t NodeHost::Read(const rpc::StoreLocation& location, ObjectId object, ProcessId reader) {
-  const std::string what = ToString(object) + " read by " + ToString(reader) + " at n" + std::to_string(location.node) + ":" +
-                           std::to_string(location.segment) + "+" + std::to_string(location.offset);
+  const std::string what = ToString(object) + " read by " + ToString(reader) + " at n" + std::to_string(location.node) +
+                           ":" + std::to_string(location.segment) + "+" + std::to_string(location.offset);
   const auto segment = segments_.find(location.segment);
   if (location.node != id_ || segment == segments_.end()) {
     world_->oracle().Violate(what + ": there is no such segment");

@@ -47,7 +47,7 @@ class NodeHost : public Host {
   void OnHeadGone();
   // The connection breaks, and is made anew.
   void Reconnect();
-  Pipe* head_pipe() const { return head_pipe_; }   // null: not connected
+  Pipe* head_pipe() const { return head_pipe_; }  // null: not connected
 
   // ---- other daemons. `data`: objects' bytes.
   void AddPeer(NodeId node, bool data, Pipe* pipe) { peers_[{node, data}] = pipe; }
@@ -68,13 +68,13 @@ class NodeHost : public Host {
  private:
   struct Segment {
     uint64_t size_bytes = 0;
-    std::map<uint64_t, Blob> blobs;   // by offset
+    std::map<uint64_t, Blob> blobs;  // by offset
   };
   struct Connection {
     ProcessHost* process = nullptr;
     Pipe* ring = nullptr;
     Pipe* descriptors = nullptr;
-    ProcessId id;                     // known once welcome
+    ProcessId id;  // known once welcome
   };
 
   void Handle(runtime::NodeEvent event);

@@ -14,7 +14,8 @@ CallId CallOf(const ObjectId& object) { return object.call(); }
 
 void Oracle::Submitted(CallId id, Call call) {
   if (call.kind != Kind::kPut) ++submitted_;
-  if (!calls_.emplace(id, std::move(call)).second) Violate(ToString(id) + " was submitted twice (a bug of the simulator)");
+  if (!calls_.emplace(id, std::move(call)).second)
+    Violate(ToString(id) + " was submitted twice (a bug of the simulator)");
 }
 
 void Oracle::Cancelled(CallId id) {
@@ -31,7 +32,8 @@ void Oracle::StoredOn(const ObjectId& object, NodeId node) {
 
 void Oracle::Executes(const rpc::CallRequest& request, ProcessId where) {
   const auto it = calls_.find(request.call);
-  if (it == calls_.end()) return Violate(ToString(where) + " runs " + ToString(request.call) + ", which nobody submitted");
+  if (it == calls_.end())
+    return Violate(ToString(where) + " runs " + ToString(request.call) + ", which nobody submitted");
   Call& call = it->second;
   const std::string name = ToString(request.call) + " (" + call.what + ") attempt " + std::to_string(request.attempt);
   if (!call.ran.insert(request.attempt).second) Violate(name + " runs twice");
@@ -89,7 +91,8 @@ void Oracle::Completed(const ObjectId& object, ProcessId holder, int times, std:
       (call.kind == Kind::kTask || call.kind == Kind::kActorCall)) {
     // A run whose answer came back (NotExecuted later, an exception that was retried) is no lie.
     for (const uint32_t attempt : call.ran) {
-      if (!call.replies.contains(attempt)) return Violate(name + " ran, but its error says that it has not:" + Describe(error));
+      if (!call.replies.contains(attempt))
+        return Violate(name + " ran, but its error says that it has not:" + Describe(error));
     }
   }
 }
@@ -110,7 +113,8 @@ bool Oracle::Possible(const ObjectId& object, ProcessId holder, rpc::ErrorCode c
       self = call.kind == Kind::kTask && WorkerDeaths();
       break;
     case ErrorCode::kActorDied:
-      self = (call.kind == Kind::kActorCall || call.kind == Kind::kActor) && (WorkerDeaths() || killed_actors_.contains(call.actor));
+      self = (call.kind == Kind::kActorCall || call.kind == Kind::kActor) &&
+             (WorkerDeaths() || killed_actors_.contains(call.actor));
       break;
     case ErrorCode::kObjectLost:
       self = dead_nodes_.contains(object.home());
@@ -142,7 +146,8 @@ bool Oracle::Possible(const ObjectId& object, ProcessId holder, rpc::ErrorCode c
   }
   if (self) return true;
   // What an actor's creation ended with is what its calls end with.
-  if (call.kind == Kind::kActorCall && call.actor && Possible(call.actor.handle(), holder, code, depth + 1)) return true;
+  if (call.kind == Kind::kActorCall && call.actor && Possible(call.actor.handle(), holder, code, depth + 1))
+    return true;
   for (const ObjectId& arg : call.args) {
     if (Possible(arg, object.owner, code, depth + 1)) return true;
   }

@@ -29,21 +29,21 @@ class Oracle {
   enum class Kind : uint8_t { kTask, kActorCall, kActor, kPut };
   struct Call {
     Kind kind = Kind::kTask;
-    std::string what;                  // function, for people
-    std::optional<int64_t> expected;   // the result's number
-    std::vector<ObjectId> args;        // top-level refs: their errors become the call's
+    std::string what;                 // function, for people
+    std::optional<int64_t> expected;  // the result's number
+    std::vector<ObjectId> args;       // top-level refs: their errors become the call's
     int32_t max_retries = 0;
     bool retries_exceptions = false;
     std::optional<Time> deadline;
     bool cancelled = false;
-    ActorId actor;                     // actor calls
-    uint64_t order = 0;                // of this call among its caller's calls to the actor
+    ActorId actor;       // actor calls
+    uint64_t order = 0;  // of this call among its caller's calls to the actor
     bool name_may_be_taken = false;
     // What happened.
     bool threw = false;
     uint32_t runs = 0;
-    std::set<uint32_t> ran;            // attempts
-    std::set<uint32_t> refused;        // attempts that were answered NotExecuted
+    std::set<uint32_t> ran;      // attempts
+    std::set<uint32_t> refused;  // attempts that were answered NotExecuted
     std::map<uint32_t, int> replies;
     std::set<NodeId> stored_on;
     uint32_t outcomes = 0;

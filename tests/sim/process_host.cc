@@ -153,7 +153,8 @@ void ProcessHost::Run(runtime::SendMessage& action) {
   }
   Pipe* const pipe = peer_pipe(action.to);
   if (pipe == nullptr) {
-    world_->trace().Note(world_->now(), label_, "dropped", "", [&] { return ToString(action.to) + "  " + Describe(action.message); });
+    world_->trace().Note(world_->now(), label_, "dropped", "",
+                         [&] { return ToString(action.to) + "  " + Describe(action.message); });
     return;  // it is dead: the core hears of it in its turn
   }
   world_->network().Send(pipe, pipe->side[0].host == this ? 0 : 1, std::move(action.message));
@@ -202,9 +203,8 @@ void ProcessHost::Run(runtime::Complete& action) {
   const auto it = refs_.find(action.handle);
   if (it == refs_.end()) return;  // dropped meanwhile
   const Ref ref = it->second->shared_from_this();
-  world_->trace().Note(world_->now(), label_, "complete", "", [&] {
-    return ToString(ref->object) + " " + Describe(action.value) + Describe(action.error);
-  });
+  world_->trace().Note(world_->now(), label_, "complete", "",
+                       [&] { return ToString(ref->object) + " " + Describe(action.value) + Describe(action.error); });
   std::optional<int64_t> number;
   if (!action.error && action.value.kind == rpc::Value::Kind::kInline && action.value.bytes.size() >= sizeof(int64_t)) {
     number.emplace();
@@ -340,7 +340,8 @@ void ProcessHost::Run(runtime::ActorLookedUp& action) {
 
 void ProcessHost::Run(runtime::ActorChanged&) {}
 void ProcessHost::Run(runtime::WaitingFor& action) {
-  world_->trace().Note(world_->now(), label_, "waits", "", [&] { return ToString(action.object) + ": " + action.reason; });
+  world_->trace().Note(world_->now(), label_, "waits", "",
+                       [&] { return ToString(action.object) + ": " + action.reason; });
 }
 void ProcessHost::Run(runtime::ExitProcess& action) {
   world_->trace().Note(world_->now(), label_, "exit", action.reason);
@@ -469,7 +470,8 @@ void ProcessHost::NextRoom() {
       continue;
     }
     if (bytes < kOwnSegment && lease_.end > lease_.offset) {
-      world_->network().Send(descriptors_, 0, rpc::SegmentReturn{lease_.segment, lease_.offset, lease_.end - lease_.offset});
+      world_->network().Send(descriptors_, 0,
+                             rpc::SegmentReturn{lease_.segment, lease_.offset, lease_.end - lease_.offset});
       if (!alive_) return;
       lease_ = {};
     }
@@ -496,7 +498,8 @@ void ProcessHost::OnGrant(const rpc::SegmentGrant& grant) {
   if (bytes < kOwnSegment) {
     lease_ = {grant.segment, grant.offset + bytes, grant.offset + grant.size_bytes};
   } else if (grant.size_bytes > bytes) {
-    world_->network().Send(descriptors_, 0, rpc::SegmentReturn{grant.segment, grant.offset + bytes, grant.size_bytes - bytes});
+    world_->network().Send(descriptors_, 0,
+                           rpc::SegmentReturn{grant.segment, grant.offset + bytes, grant.size_bytes - bytes});
   }
   if (!alive_) return;
   room.done(at);

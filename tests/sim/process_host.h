@@ -1,5 +1,5 @@
-// ProcessHost is the simulated shell of one user process: a ProcessCore, its channels, its part of the store, and scripts as
-// user code.
+// ProcessHost is the simulated shell of one user process: a ProcessCore, its channels, its part of the store, and
+// scripts as user code.
 //
 // Threads:    externally synchronised.
 // Invariants: (1) an event that comes while another is handled waits its turn.
@@ -117,8 +117,8 @@ class ProcessHost : public Host {
   bool exiting_ = false;
 
   std::unique_ptr<runtime::ProcessCore> core_;
-  Pipe* ring_ = nullptr;                 // to the daemon; side 0 is ours
-  Pipe* descriptors_ = nullptr;          // for segments
+  Pipe* ring_ = nullptr;         // to the daemon; side 0 is ours
+  Pipe* descriptors_ = nullptr;  // for segments
   std::map<ProcessId, Pipe*> peers_;
   std::deque<runtime::ProcessEvent> inbox_;
   bool handling_ = false;
@@ -126,8 +126,8 @@ class ProcessHost : public Host {
 
   uint64_t last_number_ = 0;
   uint64_t last_cookie_ = 0;
-  std::map<runtime::Cookie, RefState*> refs_;          // handles that live
-  std::map<runtime::Cookie, int> completions_;         // of handles that the core knows
+  std::map<runtime::Cookie, RefState*> refs_;   // handles that live
+  std::map<runtime::Cookie, int> completions_;  // of handles that the core knows
   std::map<uint64_t, std::unique_ptr<Frame>> frames_;
   uint64_t last_frame_ = 0;
   std::map<ActorId, std::unique_ptr<ActorState>> actors_;
@@ -138,12 +138,12 @@ class ProcessHost : public Host {
   uint64_t last_pin_ = 0;
   std::set<uint64_t> mapped_;
   std::map<uint64_t, std::vector<std::function<void()>>> mapping_;  // by segment
-  std::deque<Room> rooms_;               // the first is being asked for
+  std::deque<Room> rooms_;                                          // the first is being asked for
   bool asking_ = false;
   uint64_t last_request_ = 0;
   struct {
     uint64_t segment = 0, offset = 0, end = 0;
-  } lease_;                              // for small objects
+  } lease_;  // for small objects
 };
 
 }  // namespace manta::sim

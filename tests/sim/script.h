@@ -118,7 +118,7 @@ struct View {
 struct UserValue {
   int64_t number = 0;
   std::vector<Ref> refs;
-  std::shared_ptr<View> view;   // it lies in the store
+  std::shared_ptr<View> view;  // it lies in the store
 };
 struct Got {
   UserValue value;
@@ -215,8 +215,8 @@ class Frame {
   const uint64_t number_;
   const Kind kind_;
   std::coroutine_handle<Script::promise_type> script_;
-  std::coroutine_handle<> at_;            // where it goes on
-  rpc::CallRequest request_;              // kCall
+  std::coroutine_handle<> at_;  // where it goes on
+  rpc::CallRequest request_;    // kCall
   std::string what_;
   ActorState* actor_ = nullptr;
   std::vector<UserValue> args_;

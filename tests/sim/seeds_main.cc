@@ -1,8 +1,8 @@
 // sim_seeds runs many seeds of the simulator in a few threads, and prints what was covered.
 //
 //   sim_seeds [COUNT [THREADS [FIRST]]]      500 seeds in 2 threads
-// Fails on any violation, on a run with fewer than kCallsMin calls or kFaultsMin faults, and on a message that travels but
-// was never hit in one of the ways in which it can be hit (tests/sim/faults.h).
+// Fails on any violation, on a run with fewer than kCallsMin calls or kFaultsMin faults, and on a message that travels
+// but was never hit in one of the ways in which it can be hit (tests/sim/faults.h).
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -35,11 +35,13 @@ struct Sums {
 };
 
 void Check(const RunReport& report, std::vector<std::string>* failures) {
-  const std::string seed = "seed " + std::to_string(report.seed) + " (workload " + report.workload + ", faults " + report.mix + "): ";
+  const std::string seed =
+      "seed " + std::to_string(report.seed) + " (workload " + report.workload + ", faults " + report.mix + "): ";
   for (const std::string& violation : report.violations) failures->push_back(seed + violation);
   if (!report.violations.empty()) return;
   if (report.calls < kCallsMin) failures->push_back(seed + "only " + std::to_string(report.calls) + " calls");
-  if (report.faults.total() < kFaultsMin) failures->push_back(seed + "only " + std::to_string(report.faults.total()) + " faults");
+  if (report.faults.total() < kFaultsMin)
+    failures->push_back(seed + "only " + std::to_string(report.faults.total()) + " faults");
 }
 
 unsigned long long Ull(uint64_t number) { return number; }
@@ -77,14 +79,17 @@ int main(int argc, char** argv) {
   const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   std::printf("%s\n", sums.coverage.Table().c_str());
-  std::printf("%llu seeds in %.1f s (%.1f per second): %llu calls, %llu handles ok, %llu with an error, %llu messages, %llu events\n",
-              Ull(count), took, static_cast<double>(count) / took, Ull(sums.calls), Ull(sums.ok), Ull(sums.errors),
-              Ull(sums.messages), Ull(sums.events));
+  std::printf(
+      "%llu seeds in %.1f s (%.1f per second): %llu calls, %llu handles ok, %llu with an error, %llu messages, %llu "
+      "events\n",
+      Ull(count), took, static_cast<double>(count) / took, Ull(sums.calls), Ull(sums.ok), Ull(sums.errors),
+      Ull(sums.messages), Ull(sums.events));
   std::printf("faults: %s\n", sums.faults.ToString().c_str());
   if (count >= kSeedsForCoverage) {
     for (const std::string& cell : sums.coverage.EmptyCells()) sums.failures.push_back("never happened: " + cell);
   }
   for (size_t i = 0; i < sums.failures.size() && i < 40; ++i) std::printf("FAILED: %s\n", sums.failures[i].c_str());
-  if (!sums.failures.empty()) std::printf("%zu failures; replay one with: sim --seed N --trace\n", sums.failures.size());
+  if (!sums.failures.empty())
+    std::printf("%zu failures; replay one with: sim --seed N --trace\n", sums.failures.size());
   return sums.failures.empty() ? 0 : 1;
 }

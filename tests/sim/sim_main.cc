@@ -17,13 +17,15 @@ using namespace manta;
 using namespace manta::sim;
 
 void Print(const RunReport& report) {
-  std::printf("seed %llu workload %s mix %s: hash %016llx, %llu calls, %llu ok, %llu errors, %llu faults (%s), %llu events, %llu messages, %s of virtual time\n",
-              static_cast<unsigned long long>(report.seed), report.workload.c_str(), report.mix.c_str(),
-              static_cast<unsigned long long>(report.hash), static_cast<unsigned long long>(report.calls),
-              static_cast<unsigned long long>(report.ok), static_cast<unsigned long long>(report.errors),
-              static_cast<unsigned long long>(report.faults.total()), report.faults.ToString().c_str(),
-              static_cast<unsigned long long>(report.events), static_cast<unsigned long long>(report.messages),
-              ToString(report.virtual_time).c_str());
+  std::printf(
+      "seed %llu workload %s mix %s: hash %016llx, %llu calls, %llu ok, %llu errors, %llu faults (%s), %llu events, "
+      "%llu messages, %s of virtual time\n",
+      static_cast<unsigned long long>(report.seed), report.workload.c_str(), report.mix.c_str(),
+      static_cast<unsigned long long>(report.hash), static_cast<unsigned long long>(report.calls),
+      static_cast<unsigned long long>(report.ok), static_cast<unsigned long long>(report.errors),
+      static_cast<unsigned long long>(report.faults.total()), report.faults.ToString().c_str(),
+      static_cast<unsigned long long>(report.events), static_cast<unsigned long long>(report.messages),
+      ToString(report.virtual_time).c_str());
   for (const auto& [code, count] : report.errors_by_code) {
     std::printf("  error %d: %llu\n", static_cast<int>(code), static_cast<unsigned long long>(count));
   }
@@ -79,7 +81,8 @@ int main(int argc, char** argv) {
       ++i;
 #endif
     } else {
-      std::fprintf(stderr, "usage: sim [--seed N | --seeds N..M] [--workload NAME] [--mix NAME] [--calls N] [--trace]%s\n",
+      std::fprintf(stderr,
+                   "usage: sim [--seed N | --seeds N..M] [--workload NAME] [--mix NAME] [--calls N] [--trace]%s\n",
 #ifdef MANTA_MUTANTS
                    " [--mutant RULE]"
 #else

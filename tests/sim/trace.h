@@ -30,8 +30,8 @@ class Trace {
     hasher_.Update(data.data(), data.size());
     if (out_ != nullptr) {
       const std::string line = text();
-      std::fprintf(out_, "%12.6f %-10.*s %-10.*s %s\n", static_cast<double>(nanos) * 1e-9 - 1, static_cast<int>(who.size()),
-                   who.data(), static_cast<int>(what.size()), what.data(), line.c_str());
+      std::fprintf(out_, "%12.6f %-10.*s %-10.*s %s\n", static_cast<double>(nanos) * 1e-9 - 1,
+                   static_cast<int>(who.size()), who.data(), static_cast<int>(what.size()), what.data(), line.c_str());
     }
   }
   void Note(Time now, std::string_view who, std::string_view what, std::string_view data) {

@@ -73,7 +73,8 @@ Step Sleepers(Frame& f) {
   for (int i = 0; i < 6; ++i) {
     const int64_t us = static_cast<int64_t>(f.Random(5'000));
     const int64_t number = Small(f);
-    refs.push_back(f.Task(kSleepAdd, {us, number}, {.max_retries = static_cast<int32_t>(f.Random(3)), .expected = number}));
+    refs.push_back(
+        f.Task(kSleepAdd, {us, number}, {.max_retries = static_cast<int32_t>(f.Random(3)), .expected = number}));
   }
   co_await GetAll(f, std::move(refs));
 }
@@ -174,7 +175,8 @@ Step Named(Frame& f) {
   const std::string name = NameOf(f.Random(3));
   Ref actor = co_await f.Find(name);
   if (actor == nullptr) {
-    actor = f.NewActor({1}, {.name = name, .max_restarts = static_cast<int32_t>(f.Random(4)), .cpus = static_cast<int>(f.Random(2))});
+    actor = f.NewActor(
+        {1}, {.name = name, .max_restarts = static_cast<int32_t>(f.Random(4)), .cpus = static_cast<int>(f.Random(2))});
   }
   std::vector<Ref> refs;
   for (int i = 0; i < 8; ++i) {
@@ -183,7 +185,8 @@ Step Named(Frame& f) {
     if (f.Random(2) == 0) {
       refs.push_back(f.Call(actor, kEcho, {number}, {.max_retries = retries, .expected = number}));
     } else {
-      refs.push_back(f.Call(actor, kSlow, {static_cast<int64_t>(f.Random(1'500))}, {.max_retries = retries, .expected = 0}));
+      refs.push_back(
+          f.Call(actor, kSlow, {static_cast<int64_t>(f.Random(1'500))}, {.max_retries = retries, .expected = 0}));
     }
   }
   if (f.Random(8) == 0) {
@@ -232,7 +235,8 @@ Step SomeRefs(Frame& f, std::vector<Ref>* refs, int64_t* sum) {
         refs->push_back(f.Task(kSleepAdd, {static_cast<int64_t>(f.Random(4'000)), number}, {.expected = number}));
         break;
       case 2:
-        refs->push_back(f.Task(kMakeLarge, {number, static_cast<int64_t>(66'000 + f.Random(200'000))}, {.expected = number}));
+        refs->push_back(
+            f.Task(kMakeLarge, {number, static_cast<int64_t>(66'000 + f.Random(200'000))}, {.expected = number}));
         break;
       default:
         refs->push_back(f.Put(std::move(value)));
@@ -374,20 +378,30 @@ constexpr std::array<Op, 6> kActorOps = {ActorChain, ActorChain, Relays, BadCons
 constexpr std::array<Op, 5> kRefOps = {Borrowers, Given, Holders, Boxes, Borrowers};
 constexpr std::array<Op, 4> kNamedOps = {Named, Named, Restartable, Burst};
 constexpr std::array<Op, 3> kLargeOps = {Producers, Given, Producers};
-constexpr std::array<Op, 18> kMixedOps = {Trees,  Chain,     Burst, Sleepers, Exceptions, Deadlines, Cancels,    ActorChain, Relays,
-                                          BadConstructor, Exits, Named, Restartable, Borrowers, Given, Holders,  Boxes,      Producers};
+constexpr std::array<Op, 18> kMixedOps = {Trees,       Chain,      Burst,  Sleepers,       Exceptions, Deadlines,
+                                          Cancels,     ActorChain, Relays, BadConstructor, Exits,      Named,
+                                          Restartable, Borrowers,  Given,  Holders,        Boxes,      Producers};
 
 Script TreeThread(Frame& f) { co_await Loop(f, kTreeOps); }
 Script ActorThread(Frame& f) { co_await Loop(f, kActorOps); }
 Script RefThread(Frame& f) { co_await Loop(f, kRefOps); }
 Script LargeThread(Frame& f) { co_await Loop(f, kLargeOps); }
-Script MixedThread(Frame& f) { co_await Loop(f, kMixedOps); }
-Script NamedThread(Frame& f) {
-  co_await Loop(f, kNamedOps);
+
+// Named actors live until they are killed.
+Step KillNamed(Frame& f) {
   for (uint64_t i = 0; i < 3 && f.alive(); ++i) {
     Ref actor = co_await f.Find(NameOf(i));
     if (actor != nullptr) f.Kill(actor, true);
   }
+}
+
+Script MixedThread(Frame& f) {
+  co_await Loop(f, kMixedOps);
+  co_await KillNamed(f);
+}
+Script NamedThread(Frame& f) {
+  co_await Loop(f, kNamedOps);
+  co_await KillNamed(f);
 }
 
 template <Function kThread>
@@ -406,7 +420,8 @@ const std::vector<Workload>& Workloads() {
       {"trees", TwoThreads<TreeThread>, "the sum of a tree is its leaves", 2, 2, 4, 2, kRoomy, false},
       {"actors", TwoThreads<ActorThread>, "an actor runs each caller's calls in order", 2, 2, 3, 2, kRoomy, false},
       {"refs", TwoThreads<RefThread>, "what somebody holds is there", 2, 2, 4, 2, kRoomy, false},
-      {"named", TwoThreads<NamedThread>, "a name leads to one actor, its newest incarnation", 2, 2, 4, 2, kRoomy, false},
+      {"named", TwoThreads<NamedThread>, "a name leads to one actor, its newest incarnation", 2, 2, 4, 2, kRoomy,
+       false},
       {"large", TwoThreads<LargeThread>, "memory is not reused under a reader", 2, 2, 3, 3, 24 << 20, true},
       {"mixed", TwoThreads<MixedThread>, "all of these", 2, 2, 4, 3, 64 << 20, true},
   };
@@ -414,7 +429,8 @@ const std::vector<Workload>& Workloads() {
 }
 
 const Workload* FindWorkload(std::string_view name) {
-  const auto it = std::find_if(Workloads().begin(), Workloads().end(), [&](const Workload& w) { return w.name == name; });
+  const auto it =
+      std::find_if(Workloads().begin(), Workloads().end(), [&](const Workload& w) { return w.name == name; });
   return it == Workloads().end() ? nullptr : &*it;
 }
 

@@ -14,12 +14,12 @@ namespace manta::sim {
 
 struct Workload {
   const char* name;
-  Function main;               // of every driver
-  const char* invariant;       // what it looks for beside the oracle's rules, for people
-  int drivers;                 // at a time
+  Function main;          // of every driver
+  const char* invariant;  // what it looks for beside the oracle's rules, for people
+  int drivers;            // at a time
   int nodes_min, nodes_max;
-  int cpus;                    // of each node
-  uint64_t store_bytes;        // of each node
+  int cpus;              // of each node
+  uint64_t store_bytes;  // of each node
   bool memory_may_run_out;
 };
 

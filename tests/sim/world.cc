@@ -15,11 +15,10 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-
 constexpr uint64_t kEventsMax = 4'000'000;
-constexpr Duration kWorkMax = seconds(400);      // virtual time until the calls are made
-constexpr Duration kWaitMax = seconds(60);       // after the last fault every wait ends
-constexpr Duration kDropMax = seconds(12);       // after the last handle is dropped nothing is left
+constexpr Duration kWorkMax = seconds(400);  // virtual time until the calls are made
+constexpr Duration kWaitMax = seconds(60);   // after the last fault every wait ends
+constexpr Duration kDropMax = seconds(12);   // after the last handle is dropped nothing is left
 constexpr Duration kEndMax = seconds(20);
 
 template <typename T>
@@ -39,10 +38,11 @@ const std::vector<size_t>& ProcessRingTypes() {
   static const std::vector<size_t> types = [] {
     std::vector<size_t> list;
     for (const char* name :
-         {"CallRequest", "CallReply", "CallCancel", "LeaseRequest", "LeaseCancel", "LeaseReturn", "LeaseBlocked",
-          "ActorCreate", "ActorStarted", "ActorEnded", "ActorWatch", "ActorKill", "ActorLookup", "ObjectSeal",
-          "ObjectPublish", "RefTicket", "RefOutcome", "RefRegister", "RefRelease", "ObjectResolve", "SegmentRequest",
-          "SegmentReturn", "SegmentMap", "ProcessHello", "DeathDrained", "JobEnd"}) {
+         {"CallRequest",  "CallReply",     "CallCancel",     "LeaseRequest",  "LeaseCancel", "LeaseReturn",
+          "LeaseBlocked", "ActorCreate",   "ActorStarted",   "ActorEnded",    "ActorWatch",  "ActorKill",
+          "ActorLookup",  "ObjectSeal",    "ObjectPublish",  "RefTicket",     "RefOutcome",  "RefRegister",
+          "RefRelease",   "ObjectResolve", "SegmentRequest", "SegmentReturn", "SegmentMap",  "ProcessHello",
+          "DeathDrained", "JobEnd"}) {
       list.push_back(TypeByName(name));
     }
     return list;
@@ -52,9 +52,9 @@ const std::vector<size_t>& ProcessRingTypes() {
 const std::vector<size_t>& DaemonRingTypes() {
   static const std::vector<size_t> types = [] {
     std::vector<size_t> list;
-    for (const char* name : {"LeaseGrant", "LeaseFence", "LeasePending", "ActorConstruct", "ActorUpdate", "ActorKill",
-                             "ActorFound", "ObjectResolved", "SegmentGrant", "SegmentMap", "ProcessWelcome", "ProcessDied",
-                             "ProcessExit", "NodeDied"}) {
+    for (const char* name :
+         {"LeaseGrant", "LeaseFence", "LeasePending", "ActorConstruct", "ActorUpdate", "ActorKill", "ActorFound",
+          "ObjectResolved", "SegmentGrant", "SegmentMap", "ProcessWelcome", "ProcessDied", "ProcessExit", "NodeDied"}) {
       list.push_back(TypeByName(name));
     }
     return list;
@@ -81,7 +81,8 @@ World::~World() {
 RunReport World::Run() {
   Start();
   const bool worked = RunUntil([this] { return !WantsMore(); }, kWorkMax);
-  if (!worked) oracle_.Violate("only " + std::to_string(oracle_.calls()) + " calls were made; waiting:" + WhoIsNotDone());
+  if (!worked)
+    oracle_.Violate("only " + std::to_string(oracle_.calls()) + " calls were made; waiting:" + WhoIsNotDone());
   faults_over_ = true;
   network_.StopFaults();
   planned_.clear();
@@ -105,7 +106,8 @@ void World::Start() {
   };
   oracle_.memory_may_run_out = workload_->memory_may_run_out;
   StartHead();
-  const int nodes = workload_->nodes_min + static_cast<int>(rng_.Uniform(workload_->nodes_max - workload_->nodes_min + 1));
+  const int nodes =
+      workload_->nodes_min + static_cast<int>(rng_.Uniform(workload_->nodes_max - workload_->nodes_min + 1));
   machines_.resize(nodes + 1);
   for (int machine = 1; machine <= nodes; ++machine) {
     runtime::NodeOptions& options = machines_[machine].options;
@@ -134,7 +136,8 @@ void World::PlanFaults() {
   planned_.assign(faults.begin(), faults.end());
   // Every message gets its turn to be lost, and to be its sender's last.
   const uint64_t turn = options_.seed;
-  network_.AimAtPackets(turn % rpc::kMessageTypeCount, static_cast<PacketFault>(turn / rpc::kMessageTypeCount % kPacketFaults), 3);
+  network_.AimAtPackets(turn % rpc::kMessageTypeCount,
+                        static_cast<PacketFault>(turn / rpc::kMessageTypeCount % kPacketFaults), 3);
   for (int i = 0; i < mix_.ring_deaths; ++i) {
     const uint64_t pick = turn * 5 + i * 11;
     network_.AimAtRing({By(pick, ProcessRingTypes()), static_cast<RingFault>(rng_.Uniform(2)),
@@ -221,7 +224,8 @@ void World::Joined(ProcessHost* process) { processes_[process->id()] = process; 
 
 bool World::ConnectNodes(NodeHost* from, NodeId to, bool data) {
   const auto it = nodes_.find(to);
-  if (it == nodes_.end() || !it->second->alive() || from->takes_for_dead(to) || it->second->takes_for_dead(from->id())) {
+  if (it == nodes_.end() || !it->second->alive() || from->takes_for_dead(to) ||
+      it->second->takes_for_dead(from->id())) {
     return false;
   }
   Pipe* const pipe = network_.MakeSocket(from, it->second);
@@ -257,8 +261,9 @@ void World::Store(const std::vector<runtime::Persist>& writes) {
 }
 
 void World::Constructs(ActorId actor, uint64_t incarnation, ProcessId where) {
-  trace_.Note(now(), ToString(where), "construct", "", [&] { return ToString(actor) + " " + std::to_string(incarnation); });
-  if (!constructed_.insert({actor, incarnation}).second && epoch_ == 1) {
+  trace_.Note(now(), ToString(where), "construct", "",
+              [&] { return ToString(actor) + " " + std::to_string(incarnation); });
+  if (!constructed_.insert({actor, incarnation}).second) {
     oracle_.Violate("incarnation " + std::to_string(incarnation) + " of " + ToString(actor) + " is constructed twice");
   }
 }
@@ -266,8 +271,8 @@ void World::Constructs(ActorId actor, uint64_t incarnation, ProcessId where) {
 void World::CheckNumber(const ObjectId& object, ProcessId holder, int64_t number) {
   const Oracle::Call* call = oracle_.Find(object.call());
   if (call != nullptr && call->expected && *call->expected != number) {
-    oracle_.Violate(ToString(object) + " (" + call->what + ") read at " + ToString(holder) + " is " + std::to_string(number) +
-                    ", should be " + std::to_string(*call->expected));
+    oracle_.Violate(ToString(object) + " (" + call->what + ") read at " + ToString(holder) + " is " +
+                    std::to_string(number) + ", should be " + std::to_string(*call->expected));
   }
 }
 
@@ -314,7 +319,8 @@ std::string World::WhoIsNotDone() const {
     if (process->alive() && process->frames() != 0) out += " " + ToString(id) + " {" + process->WhatRuns() + " }";
   }
   for (const ProcessHost* driver : drivers_) {
-    if (driver->alive() && !driver->joined()) out += " a driver on machine " + std::to_string(driver->machine()) + " that has not joined";
+    if (driver->alive() && !driver->joined())
+      out += " a driver on machine " + std::to_string(driver->machine()) + " that has not joined";
   }
   return out;
 }
@@ -382,7 +388,8 @@ void World::KillNode(NodeHost* node, const std::string& why) {
   node->Die(why);
   if (head == nullptr || pipe == nullptr) return;
   const bool confirmed = rng_.Uniform(2) == 0;
-  queue_.After(microseconds(rng_.Between(100, 20'000)), [head, pipe, confirmed] { head->ConnectionLost(pipe, confirmed); });
+  queue_.After(microseconds(rng_.Between(100, 20'000)),
+               [head, pipe, confirmed] { head->ConnectionLost(pipe, confirmed); });
 }
 
 void World::Partition() {

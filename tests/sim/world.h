@@ -37,8 +37,8 @@ class ProcessHost;
 
 struct RunOptions {
   uint64_t seed = 1;
-  const Workload* workload = nullptr;   // null: by the seed
-  const FaultMix* mix = nullptr;        // null: by the seed
+  const Workload* workload = nullptr;  // null: by the seed
+  const FaultMix* mix = nullptr;       // null: by the seed
   uint64_t calls_min = 1000;
   std::FILE* trace = nullptr;
 };
@@ -94,11 +94,11 @@ class World {
 
  private:
   struct Machine {
-    NodeHost* node = nullptr;      // its present life; null: between two
+    NodeHost* node = nullptr;  // its present life; null: between two
     runtime::NodeOptions options;
   };
   struct PlannedFault {
-    uint64_t at_calls = 0;         // when so many calls have been made
+    uint64_t at_calls = 0;  // when so many calls have been made
     enum class What : uint8_t { kWorker, kDriver, kNode, kHead, kPartition, kReconnect } what;
     auto operator<=>(const PlannedFault&) const = default;
   };
@@ -134,14 +134,14 @@ class World {
   Trace trace_;
   Network network_;
   Oracle oracle_;
-  std::deque<std::unique_ptr<Host>> hosts_;   // all that ever lived
+  std::deque<std::unique_ptr<Host>> hosts_;  // all that ever lived
   HeadHost* head_ = nullptr;
   uint64_t epoch_ = 0;
   std::map<std::string, std::string> stored_;
-  std::vector<Machine> machines_;             // [0] is the head's
+  std::vector<Machine> machines_;  // [0] is the head's
   std::map<NodeId, NodeHost*> nodes_;
   std::map<ProcessId, ProcessHost*> processes_;  // joined, by id
-  std::vector<ProcessHost*> drivers_;         // all that were started
+  std::vector<ProcessHost*> drivers_;            // all that were started
   size_t drivers_started_ = 0;
   std::set<std::pair<ActorId, uint64_t>> constructed_;
   std::deque<PlannedFault> planned_;

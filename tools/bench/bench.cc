@@ -40,7 +40,8 @@ std::string RunSelf(const std::vector<std::string>& arguments) {
     text.append(buffer.data(), size);
   }
   const int status = pclose(output);
-  if (status != 0) throw std::runtime_error(arguments[0] + " failed with status " + std::to_string(status) + ": " + text);
+  if (status != 0)
+    throw std::runtime_error(arguments[0] + " failed with status " + std::to_string(status) + ": " + text);
   return text;
 }
 

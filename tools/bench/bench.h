@@ -1,7 +1,7 @@
 // The benchmarks of `manta bench`: each measures one figure and, in the same run, what the machine itself can do.
 //
-// Each benchmark runs in a fresh process (`manta bench-one NAME`) with an embedded cluster of its own, so that none inherits another's
-// state. The figure is the median of its repeats; ratio = value / limit.
+// Each benchmark runs in a fresh process (`manta bench-one NAME`) with an embedded cluster of its own, so that none
+// inherits another's state. The figure is the median of its repeats; ratio = value / limit.
 #ifndef MANTA_TOOLS_BENCH_BENCH_H_
 #define MANTA_TOOLS_BENCH_BENCH_H_
 
@@ -28,7 +28,7 @@ struct Context {
 struct Benchmark {
   std::string name;
   std::string unit;
-  std::string limit;                 // what the limit is, for people; empty: none
+  std::string limit;  // what the limit is, for people; empty: none
   bool higher_is_better = false;
   std::function<std::vector<Sample>(const Context&)> run;
 };
@@ -40,8 +40,8 @@ void AddCallBenchmarks(std::vector<Benchmark>* all);
 void AddObjectBenchmarks(std::vector<Benchmark>* all);
 void AddProcessBenchmarks(std::vector<Benchmark>* all);
 
-// The verbs of children: `manta bench-limit NAME`, and `manta bench-init` (an embedded cluster from nothing to its first
-// actor's first result). Both print one number.
+// The verbs of children: `manta bench-limit NAME`, and `manta bench-init` (an embedded cluster from nothing to its
+// first actor's first result). Both print one number.
 int BenchLimitMain(const std::string& name);
 int BenchInitMain(int argc, char** argv);
 
@@ -49,9 +49,7 @@ double Median(std::vector<double> values);
 
 class Stopwatch {
  public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
   double micros() const { return seconds() * 1e6; }
   double millis() const { return seconds() * 1e3; }
 

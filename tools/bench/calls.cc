@@ -144,8 +144,8 @@ void AddCallBenchmarks(std::vector<Benchmark>* all) {
                   ActorCallP50});
   all->push_back({"actor_call_asleep_p50", "us", "blocking unix-socket ping-pong after the same pause of 3 ms", false,
                   ActorCallAsleepP50});
-  all->push_back({"actor_calls_pipelined", "per s", "call messages one way through a raw ring", true,
-                  ActorCallsPipelined});
+  all->push_back(
+      {"actor_calls_pipelined", "per s", "call messages one way through a raw ring", true, ActorCallsPipelined});
   all->push_back({"tasks_pipelined", "per s", "actor calls pipelined, same run", true, TasksPipelined});
 }
 

@@ -39,7 +39,7 @@ std::vector<Sample> Put64MiB(const Context& context) {
   const std::vector<float> values(kPutBytes / sizeof(float), 1.5F);
   base::Mapping warm = WarmSharedMemory(kPutBytes);
   for (int i = 0; i < 4; ++i) {
-    auto ref = Put(values);   // makes and warms the segments that later ones recycle
+    auto ref = Put(values);  // makes and warms the segments that later ones recycle
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
   }
   constexpr double kGiB = static_cast<double>(kPutBytes) / (1024.0 * kMiB);
@@ -122,7 +122,7 @@ std::vector<Sample> Get1GiB(const Context& context) {
   if (!fd.ok()) throw std::runtime_error("memfd");
   std::vector<Sample> samples;
   for (int i = 0; i < context.repeats; ++i) {
-    auto reader = Actor<Reader>().NumCpus(0).Remote();   // a process that has not mapped it
+    auto reader = Actor<Reader>().NumCpus(0).Remote();  // a process that has not mapped it
     const FirstGet got = Get(reader.Call<&Reader::Read>().Remote(ref));
     std::fprintf(stderr, "get_1gib: first full read %.2f GiB/s\n", got.read_gib_per_s);
     samples.push_back({got.get_us, RawHandOverMicros(fd->get())});

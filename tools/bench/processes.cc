@@ -46,7 +46,7 @@ std::vector<Sample> InitFirstResult(const Context& context) {
     const Stopwatch watch;
     SpawnNothing();
     SpawnNothing();
-    if (i > 0) samples.push_back({millis, watch.millis()});   // the first run reads the program from disk
+    if (i > 0) samples.push_back({millis, watch.millis()});  // the first run reads the program from disk
   }
   return samples;
 }
@@ -69,7 +69,7 @@ std::vector<Sample> ActorCreate(const Context& context) {
       Get(pids);
       rate = kActors / watch.seconds();
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));   // they end
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));  // they end
     const Stopwatch fork_watch;
     for (int k = 0; k < kActors; ++k) {
       const pid_t child = fork();

@@ -21,10 +21,14 @@ enum class Passing { kWrong, kValue, kResolvedRef };
 template <class S, class G>
 constexpr Passing PassingOf() {
   using Given = std::remove_cvref_t<G>;
-  if constexpr (std::is_same_v<Given, S>) return Passing::kValue;
-  else if constexpr (RefTraits<Given>::is_ref && std::is_same_v<typename RefTraits<Given>::Value, S>) return Passing::kResolvedRef;
-  else if constexpr (std::is_convertible_v<G, S>) return Passing::kValue;
-  else return Passing::kWrong;
+  if constexpr (std::is_same_v<Given, S>)
+    return Passing::kValue;
+  else if constexpr (RefTraits<Given>::is_ref && std::is_same_v<typename RefTraits<Given>::Value, S>)
+    return Passing::kResolvedRef;
+  else if constexpr (std::is_convertible_v<G, S>)
+    return Passing::kValue;
+  else
+    return Passing::kWrong;
 }
 
 template <class Parameters, class... Given>
@@ -32,8 +36,7 @@ struct ArgumentsFacts {
   static constexpr bool ok = false;
 };
 template <class... P, class... Given>
-  requires(sizeof...(P) == sizeof...(Given))
-struct ArgumentsFacts<std::tuple<P...>, Given...> {
+requires(sizeof...(P) == sizeof...(Given)) struct ArgumentsFacts<std::tuple<P...>, Given...> {
   static constexpr bool ok = ((PassingOf<Stored<P>, Given>() != Passing::kWrong) && ... && true);
 };
 
@@ -41,9 +44,10 @@ template <class Function, size_t Index, class Parameter, class Given>
 void ExplainArgument() {
   constexpr bool kOk = PassingOf<Stored<Parameter>, Given>() != Passing::kWrong;
   constexpr bool kIsRef = RefTraits<std::remove_cvref_t<Given>>::is_ref;
-  static_assert(kOk || !kIsRef,
-                "Manta: an argument of Remote (the notes say which: Index, from 0, and Given) is a ref to a value of another "
-                "type than the function's parameter (Parameter): a ref is not converted on its way");
+  static_assert(
+      kOk || !kIsRef,
+      "Manta: an argument of Remote (the notes say which: Index, from 0, and Given) is a ref to a value of another "
+      "type than the function's parameter (Parameter): a ref is not converted on its way");
   static_assert(kOk || kIsRef,
                 "Manta: an argument of Remote (the notes say which: Index, from 0, and Given) does not convert to the "
                 "function's parameter (Parameter)");
@@ -54,11 +58,11 @@ void ExplainArguments(std::tuple<P...>*, std::tuple<Given...>*) {
   static_assert(sizeof...(Given) >= sizeof...(P),
                 "Manta: Remote was given fewer arguments than the function has parameters (default arguments are not "
                 "part of a function's type: pass them)");
-  static_assert(sizeof...(Given) <= sizeof...(P), "Manta: Remote was given more arguments than the function has parameters");
+  static_assert(sizeof...(Given) <= sizeof...(P),
+                "Manta: Remote was given more arguments than the function has parameters");
   if constexpr (sizeof...(Given) == sizeof...(P)) {
-    []<size_t... I>(std::index_sequence<I...>) {
-      (ExplainArgument<Function, I, P, Given>(), ...);
-    }(std::index_sequence_for<P...>());
+    []<size_t... I>(std::index_sequence<I...>) { (ExplainArgument<Function, I, P, Given>(), ...); }
+    (std::index_sequence_for<P...>());
   }
 }
 
@@ -98,10 +102,8 @@ struct Travelling {
   using Type = std::decay_t<G>;
 };
 template <class G>
-  requires std::is_same_v<std::decay_t<G>, const char*> || std::is_same_v<std::decay_t<G>, char*>
-struct Travelling<G> {
-  using Type = std::string;
-};
+requires std::is_same_v < std::decay_t<G>,
+const char* > || std::is_same_v<std::decay_t<G>, char*> struct Travelling<G> { using Type = std::string; };
 template <class G>
 using TravellingType = typename Travelling<G>::Type;
 
@@ -126,8 +128,7 @@ struct FindConstructor<T, std::tuple<Done...>, ObjectRef<V>, Rest...> {
     using Type = Found;
   };
   template <class Value>
-    requires(!std::is_void_v<Value>)
-  struct Choose<Value, void> {
+  requires(!std::is_void_v<Value>) struct Choose<Value, void> {
     using Type = typename FindConstructor<T, std::tuple<Done..., Value>, Rest...>::Type;
   };
   using Type = typename Choose<V, AsIs>::Type;
@@ -144,9 +145,10 @@ using ConstructorParameters = typename FindConstructor<T, std::tuple<>, Travelli
 
 template <class T, class... Given>
 void ExplainConstructor() {
-  static_assert(!std::is_void_v<ConstructorParameters<T, Given...>>,
-                "Manta: no constructor of the actor's class (T) takes the arguments that Remote was given (Given; the notes "
-                "say which)");
+  static_assert(
+      !std::is_void_v<ConstructorParameters<T, Given...>>,
+      "Manta: no constructor of the actor's class (T) takes the arguments that Remote was given (Given; the notes "
+      "say which)");
 }
 
 }  // namespace manta::internal

@@ -52,7 +52,8 @@ struct RefState {
   uint64_t generation = 0;  // of Init: a ref of an earlier Init is refused
 };
 
-// Backend::Drop, for the last handle; nothing in a forked child, whose backend is the parent's. Defined in runtime_state.cc.
+// Backend::Drop, for the last handle; nothing in a forked child, whose backend is the parent's. Defined in
+// runtime_state.cc.
 MANTA_EXPORT void DropRef(RefState* state) noexcept;
 
 // A counted handle to an object. Cheap to move; a copy is one atomic increment.
@@ -82,17 +83,18 @@ class RefHandle {
 // A value in serialised form, to be written: `head` (the archive's stream) and out-of-band parts (contiguous numeric
 // data), each placed 64-byte aligned behind it. Layout in memory (little endian):
 //   u32 magic | u32 part_count | u64 head_bytes | part_count x {u64 offset, u64 bytes} | head | pad | part 0 | ...
-// A value whose type is `plain` (numbers, std::string, vectors of numbers: see manta/internal/value.h) has no such frame:
-// its bytes are the head and then its one part, if any. Plainness is a property of the type, so that the reader knows.
+// A value whose type is `plain` (numbers, std::string, vectors of numbers: see manta/internal/value.h) has no such
+// frame: its bytes are the head and then its one part, if any. Plainness is a property of the type, so that the reader
+// knows.
 struct Serialized {
   struct Part {
     const void* data;
     size_t size_bytes;
-    std::shared_ptr<const void> keep;   // keeps `data` alive; null: valid until the Backend call that gets it returns
+    std::shared_ptr<const void> keep;  // keeps `data` alive; null: valid until the Backend call that gets it returns
   };
   std::string head;
   std::vector<Part> parts;
-  std::vector<RefHandle> refs;          // nested refs and actor handles, in order of appearance
+  std::vector<RefHandle> refs;  // nested refs and actor handles, in order of appearance
   bool plain = true;
 };
 
@@ -105,14 +107,14 @@ MANTA_EXPORT void Encode(const Serialized& value, char* out);
 struct Payload {
   const char* data = nullptr;
   size_t size_bytes = 0;
-  std::shared_ptr<const void> keep;     // inline bytes, or a pin on store memory
-  RefHandle object;                     // set when data lies in the store: the object it belongs to
-  std::vector<RefHandle> refs;          // nested refs, in order
+  std::shared_ptr<const void> keep;  // inline bytes, or a pin on store memory
+  RefHandle object;                  // set when data lies in the store: the object it belongs to
+  std::vector<RefHandle> refs;       // nested refs, in order
 };
 
 // The typed error of a call, as the backend reports it; api/manta/error.h turns it into an exception.
 struct ErrorValue {
-  uint16_t code = 0;                    // rpc::ErrorCode's numbers; 0: none
+  uint16_t code = 0;  // rpc::ErrorCode's numbers; 0: none
   std::string type;
   std::string message;
   std::string where;
@@ -124,23 +126,23 @@ struct ErrorValue {
 [[noreturn]] MANTA_EXPORT void ThrowError(const ErrorValue& error);
 
 struct Argument {
-  RefHandle ref;                        // a top-level ref, resolved before the call runs; or
+  RefHandle ref;  // a top-level ref, resolved before the call runs; or
   Serialized value;
 };
 
 struct CallOptions {
   std::string name;
-  std::map<std::string, double> resources;   // merged with CPU/GPU below
-  std::optional<double> num_cpus;            // tasks: default 1; actors: 1 to be placed, 0 to live
+  std::map<std::string, double> resources;  // merged with CPU/GPU below
+  std::optional<double> num_cpus;           // tasks: default 1; actors: 1 to be placed, 0 to live
   std::optional<double> num_gpus;
-  std::optional<int> max_retries;            // tasks: 3; MaxTaskRetries of actors: 0; -1: for ever
+  std::optional<int> max_retries;  // tasks: 3; MaxTaskRetries of actors: 0; -1: for ever
   bool retry_on_exception = false;
   std::optional<std::chrono::nanoseconds> timeout;
 };
 
 struct ActorOptions {
   std::string name;
-  std::string name_space;                    // empty: the job's own
+  std::string name_space;  // empty: the job's own
   bool get_if_exists = false;
   std::map<std::string, double> resources;
   std::optional<double> num_cpus;
@@ -156,12 +158,12 @@ struct ContextInfo {
   std::string node;
   std::string process;
   std::string worker;
-  std::string actor;                         // empty: not in an actor
-  std::string task;                          // the running call
+  std::string actor;  // empty: not in an actor
+  std::string task;   // the running call
   std::string name_space;
   std::string function;
   uint32_t attempt = 0;
-  uint64_t actor_incarnation = 0;            // 1: the first
+  uint64_t actor_incarnation = 0;  // 1: the first
   bool is_driver = false;
   bool is_local = false;
 };
@@ -170,11 +172,11 @@ struct ContextInfo {
 struct WritableObject {
   void* data = nullptr;
   size_t size_bytes = 0;
-  std::shared_ptr<void> keep;                // unsealed and dropped: the memory goes back
+  std::shared_ptr<void> keep;  // unsealed and dropped: the memory goes back
 };
 
 struct ActorRef {
-  RefHandle handle;                          // key: the actor's handle object
+  RefHandle handle;  // key: the actor's handle object
   uint32_t max_concurrency = 1;
 };
 
@@ -201,10 +203,10 @@ class Backend {
   // Blocks until the object is ready or `deadline` (none: as long as its target lives). Throws typed errors.
   virtual Payload Get(const RefHandle& ref, std::optional<std::chrono::steady_clock::time_point> deadline) = 0;
   // Result of TryGet: error instead of exception.
-  virtual bool TryGet(const RefHandle& ref, std::optional<std::chrono::steady_clock::time_point> deadline, Payload* payload,
-                      ErrorValue* error) = 0;
-  // Blocks until `count` of `refs` are ready (value or error) or the deadline; ready[i] tells which. Asks for all of them
-  // first, so that with `count` 0 it makes a later Get of each wait for one round trip at most.
+  virtual bool TryGet(const RefHandle& ref, std::optional<std::chrono::steady_clock::time_point> deadline,
+                      Payload* payload, ErrorValue* error) = 0;
+  // Blocks until `count` of `refs` are ready (value or error) or the deadline; ready[i] tells which. Asks for all of
+  // them first, so that with `count` 0 it makes a later Get of each wait for one round trip at most.
   virtual void Wait(const std::vector<const RefHandle*>& refs, size_t count,
                     std::optional<std::chrono::steady_clock::time_point> deadline, std::vector<bool>* ready) = 0;
   // Room for `size_bytes` in the store, 64-byte aligned. Throws OutOfMemoryError. The caller writes a whole value in
@@ -212,8 +214,8 @@ class Backend {
   virtual WritableObject Create(size_t size_bytes) = 0;
   // Seals it: the memory is immutable from now on.
   virtual RefHandle Seal(WritableObject object) = 0;
-  // The bytes of a sealed object that this process can read without waiting, for a view that arrived as a nested ref; blocks while
-  // the object is on its way.
+  // The bytes of a sealed object that this process can read without waiting, for a view that arrived as a nested ref;
+  // blocks while the object is on its way.
   virtual Payload View(const RefHandle& object) = 0;
 
   // --- handles.
@@ -235,8 +237,8 @@ class Backend {
 // in a forked child).
 MANTA_EXPORT Backend& Current();
 MANTA_EXPORT Backend* CurrentOrNull();
-// The backend of `ref`, if it is the current one. Throws InvalidArgumentError for an empty ref and for one of an earlier
-// Init, else what Current() throws.
+// The backend of `ref`, if it is the current one. Throws InvalidArgumentError for an empty ref and for one of an
+// earlier Init, else what Current() throws.
 MANTA_EXPORT Backend& BackendOf(const RefHandle& ref);
 
 // ---- functions. Filled at static-initialisation time by instantiations of Task<&F>, Call<&T::M>, Actor<T>.
@@ -244,21 +246,21 @@ MANTA_EXPORT Backend& BackendOf(const RefHandle& ref);
 struct Invocation {
   enum class Phase : uint8_t { kArguments, kCall, kResult };
   std::vector<Payload> args;
-  void* actor = nullptr;                     // the object, for methods; of the class FunctionEntry::class_name
-  Phase phase = Phase::kArguments;           // how far the invoker got: tells a bad argument from the user's exception
-  std::vector<Serialized> returns;           // filled by the invoker
-  std::shared_ptr<void> constructed;         // filled by constructors
+  void* actor = nullptr;              // the object, for methods; of the class FunctionEntry::class_name
+  Phase phase = Phase::kArguments;    // how far the invoker got: tells a bad argument from the user's exception
+  std::vector<Serialized> returns;    // filled by the invoker
+  std::shared_ptr<void> constructed;  // filled by constructors
 };
-using Invoker = void (*)(Invocation&);       // throws what user code throws
+using Invoker = void (*)(Invocation&);  // throws what user code throws
 struct FunctionEntry {
-  const char* mangled_name = nullptr;        // typeid(Wrapper<F>).name()
+  const char* mangled_name = nullptr;  // typeid(Wrapper<F>).name()
   Invoker invoke = nullptr;
-  const void* address = nullptr;             // tells two internal-linkage functions of one name apart
-  const char* class_name = nullptr;          // methods and constructors: typeid(T).name() of the actor's class
-  const char* file = nullptr;                // the source file that was compiled, for the error about such a pair
+  const void* address = nullptr;     // tells two internal-linkage functions of one name apart
+  const char* class_name = nullptr;  // methods and constructors: typeid(T).name() of the actor's class
+  const char* file = nullptr;        // the source file that was compiled, for the error about such a pair
 };
-MANTA_EXPORT uint64_t RegisterFunction(const FunctionEntry& entry);   // the hash of its name
-MANTA_EXPORT const FunctionEntry* FindFunction(uint64_t function);    // null: this program has no such function
+MANTA_EXPORT uint64_t RegisterFunction(const FunctionEntry& entry);  // the hash of its name
+MANTA_EXPORT const FunctionEntry* FindFunction(uint64_t function);   // null: this program has no such function
 // What people call it: "Add(int, int)", "Counter::Add(int)", "Counter" (a constructor); "function 1a2b..." if unknown.
 MANTA_EXPORT std::string FunctionName(uint64_t function);
 // "std::vector<int, ...>" for a mangled type name; the name itself if it cannot be read.

@@ -42,12 +42,14 @@ struct Signature<R (C::*)(P...) noexcept(N)> : MethodSignature<C, R, P...> {};
 template <class C, class R, class... P, bool N>
 struct Signature<R (C::*)(P...) const noexcept(N)> : MethodSignature<C, R, P...> {};
 template <class C, class R, class... P, bool N>
-struct Signature<R (C::*)(P...) & noexcept(N)> : MethodSignature<C, R, P...> {};
+struct Signature<R (C::*)(P...)& noexcept(N)> : MethodSignature<C, R, P...> {};
 template <class C, class R, class... P, bool N>
-struct Signature<R (C::*)(P...) const & noexcept(N)> : MethodSignature<C, R, P...> {};
+struct Signature<R (C::*)(P...) const& noexcept(N)> : MethodSignature<C, R, P...> {};
 
 template <class F>
-concept HasOneCallOperator = requires { &F::operator(); };
+concept HasOneCallOperator = requires {
+  &F::operator();
+};
 
 // The signature of a template argument of Task: a function pointer, or a lambda's call operator without its class.
 template <class F>
@@ -68,15 +70,17 @@ struct IsText : std::false_type {};
 template <class C, class Traits>
 struct IsText<std::basic_string_view<C, Traits>> : std::true_type {};
 
-// What is wrong with a parameter, or with a result, if anything is. The facts and the assertions that explain them are apart,
-// because a class in which an assertion failed is of no more use to clang, which then says so at length.
+// What is wrong with a parameter, or with a result, if anything is. The facts and the assertions that explain them are
+// apart, because a class in which an assertion failed is of no more use to clang, which then says so at length.
 template <class P>
 struct ParameterFacts {
   static constexpr bool is_output = std::is_lvalue_reference_v<P> && !std::is_const_v<std::remove_reference_t<P>>;
   static constexpr bool is_pointer = std::is_pointer_v<Stored<P>> || IsText<Stored<P>>::value;
   static constexpr bool is_serializable = [] {
-    if constexpr (std::is_void_v<P> || is_pointer) return true;
-    else return Serializable<Stored<P>>::value;
+    if constexpr (std::is_void_v<P> || is_pointer)
+      return true;
+    else
+      return Serializable<Stored<P>>::value;
   }();
   static constexpr bool is_constructible = std::is_void_v<P> || std::is_default_constructible_v<Stored<P>>;
   static constexpr bool ok = !is_output && !is_pointer && is_serializable && is_constructible;
@@ -85,16 +89,19 @@ struct ParameterFacts {
 template <class Function, size_t Index, class Parameter>
 void ExplainParameter() {
   using Facts = ParameterFacts<Parameter>;
-  static_assert(!Facts::is_output,
-                "Manta: a parameter (the notes say which: Index, from 0, and Parameter) is a non-const reference: what the "
-                "function writes to it would be lost in another process; return it instead");
-  static_assert(!Facts::is_pointer,
-                "Manta: a parameter (the notes say which: Index, from 0, and Parameter) is a pointer or view into memory "
-                "that another process does not have; take std::string, std::vector, manta::Tensor or a smart pointer");
-  static_assert(Facts::is_serializable,
-                "Manta: a parameter (the notes say which: Index, from 0, and Parameter) has a type that cannot be sent: "
-                "give it a member `template <class Archive> void serialize(Archive& archive) { archive(member_1, "
-                "member_2); }`, or include the header of cereal's that knows it (<cereal/types/...>)");
+  static_assert(
+      !Facts::is_output,
+      "Manta: a parameter (the notes say which: Index, from 0, and Parameter) is a non-const reference: what the "
+      "function writes to it would be lost in another process; return it instead");
+  static_assert(
+      !Facts::is_pointer,
+      "Manta: a parameter (the notes say which: Index, from 0, and Parameter) is a pointer or view into memory "
+      "that another process does not have; take std::string, std::vector, manta::Tensor or a smart pointer");
+  static_assert(
+      Facts::is_serializable,
+      "Manta: a parameter (the notes say which: Index, from 0, and Parameter) has a type that cannot be sent: "
+      "give it a member `template <class Archive> void serialize(Archive& archive) { archive(member_1, "
+      "member_2); }`, or include the header of cereal's that knows it (<cereal/types/...>)");
   static_assert(Facts::is_pointer || !Facts::is_serializable || Facts::is_constructible,
                 "Manta: a parameter (the notes say which: Index, from 0, and Parameter) has a type without a default "
                 "constructor, which reading a value starts with");
@@ -107,16 +114,18 @@ using ResultFacts = ParameterFacts<std::remove_cvref_t<Result>>;
 template <class Function, class Result>
 void ExplainResult() {
   using Facts = ResultFacts<Result>;
-  static_assert(!Facts::is_pointer,
-                "Manta: the result (the notes say which: Result) is a pointer or view into memory that the caller does not "
-                "have; return std::string, std::vector, manta::Tensor or a smart pointer");
+  static_assert(
+      !Facts::is_pointer,
+      "Manta: the result (the notes say which: Result) is a pointer or view into memory that the caller does not "
+      "have; return std::string, std::vector, manta::Tensor or a smart pointer");
   static_assert(Facts::is_serializable,
                 "Manta: the result (the notes say which: Result) has a type that cannot be sent: give it a member "
                 "`template <class Archive> void serialize(Archive& archive) { archive(member_1, member_2); }`, or "
                 "include the header of cereal's that knows it (<cereal/types/...>)");
-  static_assert(Facts::is_pointer || !Facts::is_serializable || Facts::is_constructible,
-                "Manta: the result (the notes say which: Result) has a type without a default constructor, which reading a "
-                "value starts with");
+  static_assert(
+      Facts::is_pointer || !Facts::is_serializable || Facts::is_constructible,
+      "Manta: the result (the notes say which: Result) has a type without a default constructor, which reading a "
+      "value starts with");
 }
 
 template <class Parameters>
@@ -126,7 +135,8 @@ struct ParametersFacts<std::tuple<P...>> {
   static constexpr bool ok = (ParameterFacts<P>::ok && ... && true);
   template <class Function>
   static void Explain() {
-    []<size_t... I>(std::index_sequence<I...>) { (ExplainParameter<Function, I, P>(), ...); }(std::index_sequence_for<P...>());
+    []<size_t... I>(std::index_sequence<I...>) { (ExplainParameter<Function, I, P>(), ...); }
+    (std::index_sequence_for<P...>());
   }
 };
 
@@ -171,7 +181,8 @@ void InvokeWith(Invocation& invocation, std::tuple<P...>*, Callable callable) {
       invocation.phase = Invocation::Phase::kResult;
       invocation.returns.push_back(GiveSerialized(std::move(result)));
     }
-  }(std::index_sequence_for<P...>());
+  }
+  (std::index_sequence_for<P...>());
 }
 
 // Registers Wrapper::Invoke. The __BASE_FILE__ of whichever translation unit's copy the linker keeps is only used to
@@ -192,8 +203,9 @@ struct TaskFunction {
   using Type = FunctionSignature<std::remove_const_t<decltype(F)>>;
   static const char* ClassName() { return nullptr; }
   static void Invoke(Invocation& invocation) {
-    InvokeWith<typename Type::Result>(invocation, static_cast<typename Type::Parameters*>(nullptr),
-                                      []<class... A>(A&&... args) -> decltype(auto) { return F(std::forward<A>(args)...); });
+    InvokeWith<typename Type::Result>(
+        invocation, static_cast<typename Type::Parameters*>(nullptr),
+        []<class... A>(A&&... args) -> decltype(auto) { return F(std::forward<A>(args)...); });
   }
 };
 
@@ -214,9 +226,8 @@ template <class T, class... Args>
 struct ConstructorFunction {
   static const char* ClassName() { return typeid(T).name(); }
   static void Invoke(Invocation& invocation) {
-    InvokeWith<void>(invocation, static_cast<std::tuple<Args...>*>(nullptr), [&](Args&&... args) {
-      invocation.constructed = std::make_shared<T>(std::move(args)...);
-    });
+    InvokeWith<void>(invocation, static_cast<std::tuple<Args...>*>(nullptr),
+                     [&](Args&&... args) { invocation.constructed = std::make_shared<T>(std::move(args)...); });
     invocation.returns.clear();
   }
 };

@@ -76,7 +76,8 @@ void FromPayload(const Payload& payload, T* value) {
     if (payload.size_bytes != 1) FailPlainSize(typeid(T), payload.size_bytes, 1);
     *value = *payload.data != 0;
   } else if constexpr (kIsScalar<T>) {
-    if (payload.size_bytes != sizeof(T)) [[unlikely]] FailPlainSize(typeid(T), payload.size_bytes, sizeof(T));
+    if (payload.size_bytes != sizeof(T)) [[unlikely]]
+      FailPlainSize(typeid(T), payload.size_bytes, sizeof(T));
     std::memcpy(value, payload.data, sizeof(T));
   } else if constexpr (PlainRun<T>::value) {
     constexpr size_t kElementBytes = sizeof(*value->data());
@@ -127,7 +128,7 @@ struct Serializable {
                                 cereal::traits::is_input_serializable<T, InputArchive>::value;
 };
 template <class T>
-  requires std::is_pointer_v<T>
+requires std::is_pointer_v<T>
 struct Serializable<T> {
   static constexpr bool value = false;
 };
@@ -140,7 +141,7 @@ struct Serializable<std::pair<A, B>> {
   static constexpr bool value = Serializable<A>::value && Serializable<B>::value;
 };
 template <class T>
-  requires kIsScalar<T>
+requires kIsScalar<T>
 struct Serializable<T> {
   static constexpr bool value = true;
 };

@@ -8,8 +8,6 @@
 #ifndef MANTA_ML_CURVE_H_
 #define MANTA_ML_CURVE_H_
 
-#include <manta/internal/export.h>
-
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -17,6 +15,8 @@
 #include <optional>
 #include <span>
 #include <vector>
+
+#include "manta/internal/export.h"
 
 namespace manta::ml {
 

@@ -7,15 +7,15 @@
 #ifndef MANTA_ML_DATASET_H_
 #define MANTA_ML_DATASET_H_
 
-#include <manta/internal/export.h>
-#include <manta/ml/error.h>
-#include <manta/tensor.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+
+#include "manta/internal/export.h"
+#include "manta/ml/error.h"
+#include "manta/tensor.h"
 
 namespace manta::ml {
 

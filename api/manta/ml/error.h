@@ -2,10 +2,10 @@
 #ifndef MANTA_ML_ERROR_H_
 #define MANTA_ML_ERROR_H_
 
-#include <manta/error.h>
-
 #include <cstdint>
 #include <string>
+
+#include "manta/error.h"
 
 namespace manta::ml {
 

@@ -9,14 +9,14 @@
 #ifndef MANTA_ML_LEASES_H_
 #define MANTA_ML_LEASES_H_
 
-#include <manta/get.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "manta/get.h"
 
 namespace manta::ml {
 

@@ -17,10 +17,6 @@
 #ifndef MANTA_ML_MLP_H_
 #define MANTA_ML_MLP_H_
 
-#include <manta/error.h>
-#include <manta/ml/eigen.h>
-#include <manta/ml/model_file.h>
-
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -29,6 +25,10 @@
 #include <span>
 #include <string>
 #include <vector>
+
+#include "manta/error.h"
+#include "manta/ml/eigen.h"
+#include "manta/ml/model_file.h"
 
 namespace manta::ml {
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "manta/internal/export.h"
+
 namespace manta::ml {
 
 // One tensor of 32-bit floats, row-major. `values` is not copied.
@@ -23,8 +25,8 @@ struct NamedTensor {
 // A reader never sees half a model, and after a crash `path` is the old file or the new one.
 // Throws InvalidArgumentError if a shape and its number of values differ (with both) or two tensors share a name, and
 // FileError, which names the path and the system's reason, when the file cannot be written.
-void WriteSafetensors(const std::string& path, std::span<const NamedTensor> tensors,
-                      const std::map<std::string, std::string>& metadata = {});
+MANTA_EXPORT void WriteSafetensors(const std::string& path, std::span<const NamedTensor> tensors,
+                                   const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace manta::ml
 

@@ -9,10 +9,10 @@
 #ifndef MANTA_ML_OPTIMIZER_H_
 #define MANTA_ML_OPTIMIZER_H_
 
-#include <manta/ml/eigen.h>
-
 #include <concepts>
 #include <span>
+
+#include "manta/ml/eigen.h"
 
 namespace manta::ml {
 

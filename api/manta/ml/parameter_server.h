@@ -22,9 +22,6 @@
 #ifndef MANTA_ML_PARAMETER_SERVER_H_
 #define MANTA_ML_PARAMETER_SERVER_H_
 
-#include <manta/manta.h>
-#include <manta/ml/optimizer.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -32,6 +29,9 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "manta/manta.h"
+#include "manta/ml/optimizer.h"
 
 namespace manta::ml {
 
