@@ -268,9 +268,6 @@ void NodeCore::Impl::StartNewLife(const std::string& reason) {
   for (const auto& [id, process] : processes_.all()) {
     if (process.kind == rpc::ProcessKind::kWorker) Emit(KillProcess{id, reason});
   }
-  // Who waits to be admitted would wait for ever.
-  for (const auto& [request, driver] : processes_.applicants()) Emit(Refuse{driver.connection, reason});
-  for (const HelloReceived& hello : early_hellos_) Emit(Refuse{hello.connection, reason});
   Emit(EndDaemon{reason, true});
   ended_ = true;
 }

@@ -54,7 +54,6 @@ class ProcessTable {
   // The head has answered. None: there is no such applicant (any more).
   std::optional<Applicant> Admit(const rpc::JobAccepted& accepted);
   std::vector<rpc::JobRegister> waiting() const;
-  const std::map<uint64_t, Applicant>& applicants() const { return applicants_; }   // by request
 
   void Add(LocalProcess process);
   // Null: not connected (or gone).
