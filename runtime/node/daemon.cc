@@ -22,8 +22,15 @@ namespace manta::runtime {
 namespace {
 
 constexpr size_t kFramesPerDrain = 256;
+constexpr size_t kOffersWaitingMax = 1024;  // to one process that still joins
 constexpr Duration kExitStatusWait = std::chrono::milliseconds(20);
 constexpr int kKillRoundsMax = 500;  // of a millisecond
+
+std::vector<int> Borrow(const std::vector<base::UniqueFd>& fds) {
+  std::vector<int> borrowed;
+  for (const base::UniqueFd& fd : fds) borrowed.push_back(fd.get());
+  return borrowed;
+}
 
 // How a child of ours ended (exec'ed, or inherited from a dead zygote); "" if it is not ours.
 std::string ReapChild(int pidfd) {
@@ -381,30 +388,40 @@ void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors receive
 }
 
 void Daemon::OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors received) {
-  std::vector<int> fds;
-  for (const base::UniqueFd& fd : received.descriptors) fds.push_back(fd.get());
   if (auto* offer = std::get_if<rpc::PeerOffer>(&received.message)) {
     offer->from = connection.process;  // the node vouches for it
     if (offer->to == DaemonOf(core_.node())) {
       OnOwnRingOffer(connection, *offer, std::move(received.descriptors));
       return;
     }
-    Connection* target = Find(offer->to);
-    if (target != nullptr && !target->ended && target->ring != nullptr && target->control->Send(*offer, fds).ok()) {
-      return;
-    }
-    (void)connection.control->Send(rpc::PeerAnswer{.from = offer->to,
-                                                   .to = connection.process,
-                                                   .mark = 0,
-                                                   .offer_mark = offer->mark,
-                                                   .refused = ToString(offer->to) + " is not there"});
+    DeliverOffer(std::move(received));
   } else if (auto* answer = std::get_if<rpc::PeerAnswer>(&received.message)) {
     answer->from = connection.process;
     Connection* target = Find(answer->to);
-    if (target != nullptr && !target->ended) (void)target->control->Send(*answer, fds);
+    if (target != nullptr && !target->ended) (void)target->control->Send(*answer, Borrow(received.descriptors));
   } else {
     Kill(connection, std::string(rpc::MessageName(received.message)) + " on its control socket");
   }
+}
+
+// To a process that still joins it waits: its caller was granted it a moment ago.
+void Daemon::DeliverOffer(rpc::MessageWithDescriptors received) {
+  const auto& offer = std::get<rpc::PeerOffer>(received.message);
+  Connection* target = Find(offer.to);
+  const bool lives = target != nullptr && !target->ended;
+  if (lives && target->ring == nullptr && target->offers.size() < kOffersWaitingMax) {
+    target->offers.push_back(std::move(received));
+    return;
+  }
+  if (lives && target->ring != nullptr && target->control->Send(offer, Borrow(received.descriptors)).ok()) return;
+  RefuseOffer(offer, ToString(offer.to) + " is not there");
+}
+
+void Daemon::RefuseOffer(const rpc::PeerOffer& offer, const std::string& why) {
+  Connection* asker = Find(offer.from);
+  if (asker == nullptr || asker->ended) return;
+  (void)asker->control->Send(
+      rpc::PeerAnswer{.from = offer.to, .to = offer.from, .mark = 0, .offer_mark = offer.mark, .refused = why});
 }
 
 void Daemon::OnOwnRingOffer(Connection& connection, const rpc::PeerOffer& message, std::vector<base::UniqueFd> fds) {
@@ -432,6 +449,9 @@ void Daemon::OnOwnRingOffer(Connection& connection, const rpc::PeerOffer& messag
   for (rpc::Message& waiting : connection.waiting) (void)connection.ring->Send(waiting);
   connection.waiting.clear();
   port_->RingBells();
+  for (rpc::MessageWithDescriptors& waiting : std::exchange(connection.offers, {})) {
+    DeliverOffer(std::move(waiting));
+  }
 }
 
 void Daemon::OnStoreRequest(uint64_t id) {
@@ -479,6 +499,9 @@ void Daemon::OnProcessGone(uint64_t id) {
   if (!is_driver) output_->Close(process);
   by_pid_.erase(connection.pid);
   by_process_.erase(process);
+  for (const rpc::MessageWithDescriptors& waiting : connection.offers) {
+    RefuseOffer(std::get<rpc::PeerOffer>(waiting.message), ToString(process) + " ended before it had joined");
+  }
   finished_watches_.clear();
   // Watches end here; the connection's own callback may be on the stack, so it goes at the next turn.
   std::shared_ptr<Connection> gone(std::move(found->second));

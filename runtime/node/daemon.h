@@ -70,9 +70,10 @@ class Daemon final : private rpc::Channel::Handler {
     uint32_t polling_slot = 0;
     bool has_slot = false;
     rpc::ShmChannel* ring = nullptr;
-    std::vector<rpc::Message> waiting;  // sent before the ring was there
-    std::string exit_reason;            // from the zygote
-    std::string kill_reason;            // ours
+    std::vector<rpc::Message> waiting;                // to it, before the ring was there
+    std::vector<rpc::MessageWithDescriptors> offers;  // likewise, of its peers
+    std::string exit_reason;                          // from the zygote
+    std::string kill_reason;                          // ours
     bool ended = false;
   };
 
@@ -112,6 +113,8 @@ class Daemon final : private rpc::Channel::Handler {
   void OnControl(uint64_t id);
   void OnHello(Connection& connection, rpc::MessageWithDescriptors received);
   void OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors received);
+  void DeliverOffer(rpc::MessageWithDescriptors received);
+  void RefuseOffer(const rpc::PeerOffer& offer, const std::string& why);
   void OnOwnRingOffer(Connection& connection, const rpc::PeerOffer& offer, std::vector<base::UniqueFd> fds);
   void OnStoreRequest(uint64_t id);
   void OnProcessGone(uint64_t id);
