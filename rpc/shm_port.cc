@@ -15,6 +15,9 @@ constexpr size_t kFramesPerTurn = 64;
 // Between two looks at the clock, and at the polling page, while polling (about 1 and 8 us).
 constexpr int kSpinsPerClock = 32;
 constexpr int kSpinsPerPollingPage = 256;
+// A thread that is woken, or rings a sleeper, at shorter intervals would do better to poll: above the time of a call
+// and its answer between two that sleep, or they would never find out.
+constexpr Duration kOften = std::chrono::microseconds(200);
 // More frames than a ring can hold.
 constexpr size_t kWholeRing = kRingBytes / 8;
 
@@ -274,15 +277,26 @@ PeerAttention::Rang ShmPort::RingBells() {
 }
 
 PeerAttention::Core ShmPort::NoteSleeperRung() {
-  // Who rings sleepers one after the other, faster than a poll lasts, would have done better to find them polling: wake
-  // this one elsewhere, and poll for its answer. After a pause it takes five such intervals to come to that.
-  const Time now = clock_.Now();
-  const Duration often = polling_.poll_time_max();
-  rung_interval_ = (3 * std::min(rung_interval_, 4 * often) + std::min(now - last_rung_, 4 * often)) / 4;
-  last_rung_ = now;
-  const bool rings_often = rung_interval_ < often && polling_.MayPoll();
+  // Who often rings sleepers would have done better to find them polling: wake this one elsewhere, and poll for its
+  // answer.
+  const bool rings_often = rung_.Note(clock_.Now()) && polling_.MayPoll();
   rings_often_.store(rings_often, std::memory_order_relaxed);
   return rings_often ? PeerAttention::Core::kOther : PeerAttention::Core::kThis;
+}
+
+void ShmPort::NoteWoken() { woken_rarely_ = !woken_.Note(clock_.Now()); }
+
+bool ShmPort::Rhythm::Note(Time now) {
+  mean = (3 * std::min(mean, 4 * kOften) + std::min(now - last, 4 * kOften)) / 4;
+  last = now;
+  return mean < kOften;
+}
+
+bool ShmPort::WillRingSleeper() const {
+  for (const ShmChannel* channel : shared_.to_notify) {
+    if (channel->WillRingSleeper()) return true;
+  }
+  return false;
 }
 
 bool ShmPort::Leave(Attending state) {
@@ -309,7 +323,8 @@ bool ShmPort::HasWork() const {
 ShmPort::Woken ShmPort::Wait(Time deadline, PeerAttention::Rang rang, absl::FunctionRef<bool()> done) {
   attention_->Set(Attending::kAttended);
   BeginLooking();
-  const bool polls = rang != PeerAttention::Rang::kSleeper || rings_often_.load(std::memory_order_relaxed);
+  const bool gives_way = woken_rarely_ || rang == PeerAttention::Rang::kSleeper;
+  const bool polls = !gives_way || rings_often_.load(std::memory_order_relaxed);
   bool late = false;
   if (!polls || !Poll(deadline, done)) {
     late = !SleepUntilWork(deadline, done);
@@ -330,6 +345,7 @@ bool ShmPort::SleepUntilWork(Time deadline, absl::FunctionRef<bool()> done) {
     polling_.Asleep();
     attention_->Sleep(deadline == kInfiniteFuture ? Duration(-1) : deadline - now);
     polling_.Awake();
+    NoteWoken();
     BeginLooking();
     if (HasWork() || done()) return true;
   }

@@ -89,6 +89,10 @@ class ShmPort {
   // Tells the peers of all channels that were written to (or have room again). kSleeper: one of them slept, and the
   // caller is to pass it on to Wait.
   PeerAttention::Rang RingBells();
+  // Whether RingBells would wake a sleeping peer; it may then take this thread's core before RingBells returns.
+  bool WillRingSleeper() const;
+  // A thread that does not wait is about to call RingBells and then Leave: until then peers need not ring for it.
+  void Attend() { attention_->Set(Attending::kAttended); }
   // The waiting thread goes off to do something else: publishes kBusy or kUnattended and looks once more. True: there
   // is work, drain it and call this again.
   [[nodiscard]] bool Leave(Attending state);
@@ -100,7 +104,8 @@ class ShmPort {
   // (rpc/polling_page.h), then sleeps. The state is kAttended afterwards. The thread is counted as awake in the polling
   // page but while it sleeps. `done` is called without the lock, and often.
   // `rang` kSleeper: sleeps at once, so that the woken peer runs on this core; unless sleepers were rung so often
-  // lately that both had better poll: then it was woken on another.
+  // lately that both had better poll: then it was woken on another. The woken thread, having answered, sleeps at once
+  // likewise: who woke it may be waiting for this core.
   Woken Wait(Time deadline, PeerAttention::Rang rang, absl::FunctionRef<bool()> done);
   // Whether Drain would find something.
   bool HasWork() const;
@@ -145,6 +150,15 @@ class ShmPort {
   void BeginLooking();
   void EndLooking();
   PeerAttention::Core NoteSleeperRung();
+  void NoteWoken();
+
+  // How often something happens, as a moving mean of the intervals between.
+  struct Rhythm {
+    Time last{};
+    Duration mean = Duration::max();
+    // Whether it happens often, now that it happened at `now` too. After a pause it takes some six times.
+    bool Note(Time now);
+  };
 
   // Immutable.
   const std::unique_ptr<Attention> attention_;
@@ -158,8 +172,7 @@ class ShmPort {
   size_t turn_ = 0;  // which hot ring is first
   int draining_ = 0;
   std::vector<std::unique_ptr<ShmChannel>> buried_;
-  Time last_rung_{};                          // when a sleeper was rung
-  Duration rung_interval_ = Duration::max();  // mean of late
+  Rhythm rung_;  // of sleepers
 
   // Written under the lock, read by the waiting thread.
   std::array<std::atomic<ShmChannel*>, kHotMax> hot_ = {};
@@ -172,6 +185,8 @@ class ShmPort {
 
   // The waiting thread's.
   std::atomic<bool> looking_ = false;  // it may hold a pointer out of hot_
+  Rhythm woken_;
+  bool woken_rarely_ = false;
 };
 
 // A channel between two ports, of one process (tests) or of two after a fork: the whole hand-over without a socket.

@@ -75,6 +75,7 @@ class Process::Impl : private rpc::Channel::Handler {
   void Lead(const std::function<bool()>& done, Time deadline) MANTA_REQUIRES(mutex_);
   void LeaveRings(rpc::Attending after) MANTA_REQUIRES(mutex_);
   void EndTurn() MANTA_REQUIRES(mutex_);
+  void EndCallingTurn() MANTA_REQUIRES(mutex_);
   void ArmTimer() MANTA_REQUIRES(mutex_);
   void OnTimer();
   void StartExecutors() MANTA_REQUIRES(mutex_);
@@ -193,8 +194,7 @@ void Process::Impl::Submit(ProcessEvent event) {
   HandleDropped();
   const bool is_call = std::holds_alternative<SubmitCall>(event);
   Handle(std::move(event));
-  // The first call of its own makes a busy process one that waits for replies.
-  if (is_call && !leader_active_ && port_->state() == rpc::Attending::kBusy) LeaveRings(rpc::Attending::kUnattended);
+  if (is_call && !leader_active_) return EndCallingTurn();
   EndTurn();
 }
 
@@ -307,6 +307,19 @@ void Process::Impl::Run(ExitProcess& action) {
   exit_reason_ = action.reason;
   exiting_.store(true, std::memory_order_release);
   something_ready_ = true;
+}
+
+// The turn of a thread that made a call, while nobody leads.
+void Process::Impl::EndCallingTurn() {
+  // A worker that sleeps may, when woken, take this core and answer before the bell has been rung: nobody need be rung
+  // for that.
+  if (port_->WillRingSleeper()) {
+    port_->Attend();
+  } else if (port_->state() == rpc::Attending::kUnattended) {
+    return EndTurn();
+  }
+  EndTurn();
+  LeaveRings(rpc::Attending::kUnattended);
 }
 
 // Tells peers and waiting threads what this turn has done. Before the lock is given up.
