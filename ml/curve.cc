@@ -86,16 +86,22 @@ void LearningCurve::ClearBar() {
   bar_drawn_ = false;
 }
 
+constexpr uint64_t kHistogramTail = 200;  // of a total: what is less than this part of it
+
 void PrintHistogram(std::FILE* out, const char* title, std::span<const uint64_t> counts) {
   uint64_t total = std::accumulate(counts.begin(), counts.end(), uint64_t{0});
   std::fprintf(out, "%s (%llu)\n", title, static_cast<unsigned long long>(total));
   size_t end = counts.size();
   while (end > 0 && counts[end - 1] == 0) --end;
-  for (size_t i = 0; i < end; ++i) {
-    double share = double(counts[i]) / double(total);
-    std::fprintf(out, "%6zu%s %6.1f%% |%s\n", i, i + 1 == counts.size() ? "+" : " ", 100 * share,
-                 Bar(share, 40, ' ').c_str());
-  }
+  // The last counts, rare as they are, share a line.
+  uint64_t rest = 0;
+  while (end > 1 && (rest + counts[end - 1]) * kHistogramTail < total) rest += counts[--end];
+  auto print = [&](size_t i, bool and_above, uint64_t count) {
+    double share = double(count) / double(total);
+    std::fprintf(out, "%6zu%s %6.1f%% |%s\n", i, and_above ? "+" : " ", 100 * share, Bar(share, 40, ' ').c_str());
+  };
+  for (size_t i = 0; i < end; ++i) print(i, i + 1 == counts.size(), counts[i]);
+  if (rest != 0) print(end, true, rest);
 }
 
 }  // namespace manta::ml

@@ -105,5 +105,14 @@ TEST_F(LearningCurveTest, HistogramEndsAtItsLastCount) {
             "     1    75.0% |##############################          \n");
 }
 
+TEST_F(LearningCurveTest, HistogramSumsItsThinTail) {
+  uint64_t counts[] = {600, 396, 2, 0, 1, 0, 1, 0};
+  PrintHistogram(out_, "staleness of pushes", counts);
+  EXPECT_EQ(Text(),
+            "staleness of pushes (1000)\n     0    60.0% |########################                \n"
+            "     1    39.6% |################                        \n"
+            "     2+    0.4% |                                        \n");
+}
+
 }  // namespace
 }  // namespace manta::ml

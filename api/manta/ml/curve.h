@@ -75,7 +75,8 @@ class MANTA_EXPORT LearningCurve {
   std::optional<double> seconds_to_target_;
 };
 
-// Prints counts[i] as a bar per line, labelled i; the last one i+. Leading words: `title`.
+// Prints counts[i] as a bar per line, labelled i, under `title`. The last line, i+, sums what is too rare for lines of
+// its own (all of it below half a percent), or what the last count stands for.
 MANTA_EXPORT void PrintHistogram(std::FILE* out, const char* title, std::span<const uint64_t> counts);
 
 }  // namespace manta::ml
