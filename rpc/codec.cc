@@ -58,7 +58,7 @@ static_assert(Name<JobAccepted>::kView == "JobAccepted");
 
 template <size_t... kTypes>
 constexpr std::array<const char*, sizeof...(kTypes)> NameTable(std::index_sequence<kTypes...>) {
-  return {Name<std::variant_alternative_t<kTypes, Message>>::kText.data()...};
+  return {Name<std::variant_alternative_t<kTypes, MessageVariant>>::kText.data()...};
 }
 constexpr auto kNames = NameTable(std::make_index_sequence<kMessageTypeCount>());
 

@@ -51,8 +51,8 @@ absl::Status DecodeCallReply(const void* data, size_t size, size_t capnp_bytes, 
 
 inline constexpr uint16_t kCallRequestType = 0;
 inline constexpr uint16_t kCallReplyType = 1;
-static_assert(std::is_same_v<std::variant_alternative_t<kCallRequestType, Message>, CallRequest>);
-static_assert(std::is_same_v<std::variant_alternative_t<kCallReplyType, Message>, CallReply>);
+static_assert(std::is_same_v<std::variant_alternative_t<kCallRequestType, MessageVariant>, CallRequest>);
+static_assert(std::is_same_v<std::variant_alternative_t<kCallReplyType, MessageVariant>, CallReply>);
 
 }  // namespace manta::rpc
 

@@ -230,7 +230,7 @@ absl::Status DecodeError(uint16_t type, std::string_view what);
   template <>                                                                                                \
   struct Wire<M> {                                                                                           \
     static constexpr uint16_t kType = static_cast<uint16_t>(schema::MessageType::TYPE);                      \
-    static_assert(std::is_same_v<std::variant_alternative_t<kType, Message>, M>);                            \
+    static_assert(std::is_same_v<std::variant_alternative_t<kType, MessageVariant>, M>);                     \
   };                                                                                                         \
   template <>                                                                                                \
   void EncodeAs<M>(const M& message, FrameBuffer* out, size_t gather_bytes_min) {                            \

@@ -19,7 +19,7 @@ constexpr char kMagic[4] = {'M', 'N', 'T', 'F'};
 constexpr uint8_t kHeaderVersion = 1;
 constexpr size_t kChecksumAt = 36;
 constexpr uint16_t kBulkType = 29;
-static_assert(std::is_same_v<std::variant_alternative_t<kBulkType, Message>, ObjectPulled>);
+static_assert(std::is_same_v<std::variant_alternative_t<kBulkType, MessageVariant>, ObjectPulled>);
 static_assert(std::endian::native == std::endian::little, "the header is written as it lies in memory");
 
 template <typename T>

@@ -552,7 +552,7 @@ struct JobAccepted {
   bool operator==(const JobAccepted&) const = default;
 };
 
-using Message =
+using MessageVariant =
     std::variant<CallRequest, CallReply, CallCancel,  //
                  LeaseRequest, LeaseCancel, LeaseGrant, LeaseReturn, LeaseFence, LeaseBlocked, LeasePending,
                  ActorCreate, ActorStart, ActorConstruct, ActorStarted, ActorEnded, ActorWatch, ActorUpdate, ActorKill,
@@ -561,10 +561,21 @@ using Message =
                  SegmentGrant, SegmentReturn, SegmentMap, ProcessHello, ProcessWelcome, ProcessDied, DeathDrained,
                  ProcessExit, JobEnd, Output, PeerOffer, PeerAnswer, NodeRegister, NodeAccepted, NodeFenced, Heartbeat,
                  NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted>;
+// Any message. A class, so that files which pass messages on do not each compile how sixty types are copied and freed.
+struct Message : MessageVariant {
+  using MessageVariant::MessageVariant;
+  using MessageVariant::operator=;
+  Message() noexcept;
+  Message(const Message& other);
+  Message(Message&& other) noexcept;
+  Message& operator=(const Message& other);
+  Message& operator=(Message&& other) noexcept;
+  ~Message();
+};
 
 // The message's name, for logs and counters ("CallRequest").
 const char* MessageName(const Message& message);
-inline constexpr size_t kMessageTypeCount = std::variant_size_v<Message>;
+inline constexpr size_t kMessageTypeCount = std::variant_size_v<MessageVariant>;
 
 }  // namespace manta::rpc
 

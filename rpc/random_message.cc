@@ -388,7 +388,7 @@ void Fill(Rng* rng, JobAccepted& x) {
 
 template <size_t kType>
 Message Make(Rng* rng) {
-  std::variant_alternative_t<kType, Message> message;
+  std::variant_alternative_t<kType, MessageVariant> message;
   Fill(rng, message);
   return Message(std::in_place_index<kType>, std::move(message));
 }

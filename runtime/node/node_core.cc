@@ -8,6 +8,20 @@
 
 namespace manta::runtime {
 
+NodeEvent::NodeEvent() noexcept = default;
+NodeEvent::NodeEvent(const NodeEvent& other) = default;
+NodeEvent::NodeEvent(NodeEvent&& other) noexcept = default;
+NodeEvent& NodeEvent::operator=(const NodeEvent& other) = default;
+NodeEvent& NodeEvent::operator=(NodeEvent&& other) noexcept = default;
+NodeEvent::~NodeEvent() = default;
+
+NodeAction::NodeAction() noexcept = default;
+NodeAction::NodeAction(const NodeAction& other) = default;
+NodeAction::NodeAction(NodeAction&& other) noexcept = default;
+NodeAction& NodeAction::operator=(const NodeAction& other) = default;
+NodeAction& NodeAction::operator=(NodeAction&& other) noexcept = default;
+NodeAction::~NodeAction() = default;
+
 using node::LocalProcess;
 using node::ProcessTable;
 using node::WorkerPool;

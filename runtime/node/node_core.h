@@ -57,8 +57,19 @@ struct PinsScanned {
 };
 struct NodeTick {};
 
-using NodeEvent = std::variant<MessageReceived, HelloReceived, StartFailed, ProcessEnded, HeadConnected, HeadLost,
-                               SegmentCreated, PinsScanned, NodeTick>;
+using NodeEventVariant = std::variant<MessageReceived, HelloReceived, StartFailed, ProcessEnded, HeadConnected,
+                                      HeadLost, SegmentCreated, PinsScanned, NodeTick>;
+// Classes, as rpc::Message is.
+struct NodeEvent : NodeEventVariant {
+  using NodeEventVariant::NodeEventVariant;
+  using NodeEventVariant::operator=;
+  NodeEvent() noexcept;
+  NodeEvent(const NodeEvent& other);
+  NodeEvent(NodeEvent&& other) noexcept;
+  NodeEvent& operator=(const NodeEvent& other);
+  NodeEvent& operator=(NodeEvent&& other) noexcept;
+  ~NodeEvent();
+};
 
 // ------------------------------------------------------------------ actions (and SendMessage, LogLine)
 
@@ -120,8 +131,19 @@ struct EndDaemon {
   bool new_life = false;
 };
 
-using NodeAction = std::variant<SendMessage, LogLine, Welcome, Refuse, StartWorker, KillProcess, CreateSegment,
-                                DestroySegment, SendSegment, PinScan, SendObject, WriteObject, JobGone, EndDaemon>;
+using NodeActionVariant =
+    std::variant<SendMessage, LogLine, Welcome, Refuse, StartWorker, KillProcess, CreateSegment, DestroySegment,
+                 SendSegment, PinScan, SendObject, WriteObject, JobGone, EndDaemon>;
+struct NodeAction : NodeActionVariant {
+  using NodeActionVariant::NodeActionVariant;
+  using NodeActionVariant::operator=;
+  NodeAction() noexcept;
+  NodeAction(const NodeAction& other);
+  NodeAction(NodeAction&& other) noexcept;
+  NodeAction& operator=(const NodeAction& other);
+  NodeAction& operator=(NodeAction&& other) noexcept;
+  ~NodeAction();
+};
 
 // ------------------------------------------------------------------ the machine
 

@@ -10,6 +10,20 @@
 
 namespace manta::runtime {
 
+ProcessEvent::ProcessEvent() noexcept = default;
+ProcessEvent::ProcessEvent(const ProcessEvent& other) = default;
+ProcessEvent::ProcessEvent(ProcessEvent&& other) noexcept = default;
+ProcessEvent& ProcessEvent::operator=(const ProcessEvent& other) = default;
+ProcessEvent& ProcessEvent::operator=(ProcessEvent&& other) noexcept = default;
+ProcessEvent::~ProcessEvent() = default;
+
+ProcessAction::ProcessAction() noexcept = default;
+ProcessAction::ProcessAction(const ProcessAction& other) = default;
+ProcessAction::ProcessAction(ProcessAction&& other) noexcept = default;
+ProcessAction& ProcessAction::operator=(const ProcessAction& other) = default;
+ProcessAction& ProcessAction::operator=(ProcessAction&& other) noexcept = default;
+ProcessAction::~ProcessAction() = default;
+
 using rpc::ErrorCode;
 using rpc::ErrorInfo;
 using rpc::Outcome;

@@ -125,9 +125,21 @@ struct DaemonLost {};
 struct BeginShutdown {};
 struct Tick {};
 
-using ProcessEvent = std::variant<MessageReceived, SubmitCall, SubmitActor, SubmitPut, RefAdded, RefDropped, RefWanted,
-                                  Executed, Constructed, BlockedChanged, CancelCall, KillActor, FindActor, WatchActor,
-                                  PeerConnected, PeerUnreachable, DaemonLost, BeginShutdown, Tick>;
+using ProcessEventVariant =
+    std::variant<MessageReceived, SubmitCall, SubmitActor, SubmitPut, RefAdded, RefDropped, RefWanted, Executed,
+                 Constructed, BlockedChanged, CancelCall, KillActor, FindActor, WatchActor, PeerConnected,
+                 PeerUnreachable, DaemonLost, BeginShutdown, Tick>;
+// Classes, as rpc::Message is.
+struct ProcessEvent : ProcessEventVariant {
+  using ProcessEventVariant::ProcessEventVariant;
+  using ProcessEventVariant::operator=;
+  ProcessEvent() noexcept;
+  ProcessEvent(const ProcessEvent& other);
+  ProcessEvent(ProcessEvent&& other) noexcept;
+  ProcessEvent& operator=(const ProcessEvent& other);
+  ProcessEvent& operator=(ProcessEvent&& other) noexcept;
+  ~ProcessEvent();
+};
 
 // ------------------------------------------------------------------ actions
 
@@ -172,8 +184,18 @@ struct ExitProcess {
   bool graceful = true;
 };
 
-using ProcessAction = std::variant<SendMessage, Connect, Disconnect, Complete, Execute, ConstructActor, ActorLookedUp,
-                                   ActorChanged, WaitingFor, ExitProcess, LogLine>;
+using ProcessActionVariant = std::variant<SendMessage, Connect, Disconnect, Complete, Execute, ConstructActor,
+                                          ActorLookedUp, ActorChanged, WaitingFor, ExitProcess, LogLine>;
+struct ProcessAction : ProcessActionVariant {
+  using ProcessActionVariant::ProcessActionVariant;
+  using ProcessActionVariant::operator=;
+  ProcessAction() noexcept;
+  ProcessAction(const ProcessAction& other);
+  ProcessAction(ProcessAction&& other) noexcept;
+  ProcessAction& operator=(const ProcessAction& other);
+  ProcessAction& operator=(ProcessAction&& other) noexcept;
+  ~ProcessAction();
+};
 
 // ------------------------------------------------------------------ the machine
 
