@@ -14,7 +14,6 @@ namespace {
 constexpr Duration kCreditTimeout = std::chrono::seconds(30);
 constexpr Duration kShutdownTimeout = std::chrono::seconds(5);
 constexpr Duration kBlockedAfter = std::chrono::milliseconds(1);
-constexpr Duration kWaitLogAfter = std::chrono::seconds(30);
 
 // The call that this thread runs (Execute puts it into its frame); null in drivers and constructors.
 const rpc::CallRequest* RunningCall() {

@@ -33,14 +33,15 @@ function(manta_library_properties name)
   target_link_libraries(${name} PUBLIC ${arg_LINKS} PRIVATE ${arg_PRIVATE_LINKS})
 endfunction()
 
-# manta_test(rpc_test SOURCES frame_test.cc ... LIBS manta_rpc [TIMEOUT 60] [WHOLE] [LABELS ...])
-# A gtest program; each of its cases is a ctest test named rpc_test.Suite.Case (WHOLE: the program is one test).
+# manta_test(rpc_test SOURCES frame_test.cc ... LIBS manta_rpc [TIMEOUT 60] [WHOLE] [ONE_THREAD] [LABELS ...])
+# A gtest program; each of its cases is a ctest test named rpc_test.Suite.Case (WHOLE: the program is one test;
+# ONE_THREAD: TSan has nothing to see in it, and its build leaves it out).
 function(manta_test name)
   if(NOT MANTA_TESTS)
     return()
   endif()
-  cmake_parse_arguments(arg "WHOLE" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
-  if(NOT arg_SOURCES)
+  cmake_parse_arguments(arg "WHOLE;ONE_THREAD" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  if(NOT arg_SOURCES OR (arg_ONE_THREAD AND MANTA_SANITIZE STREQUAL "thread"))
     return()
   endif()
   if(NOT arg_TIMEOUT)
