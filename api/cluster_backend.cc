@@ -279,8 +279,9 @@ void ClusterBackend::OnComplete(runtime::Complete complete) {
     calls_pending_.fetch_sub(1, std::memory_order_release);
   }
   ref->state.store(failed ? ClusterRef::kError : ClusterRef::kValue);
-  // From here on `ref` may be gone, unless the user had dropped it before: then it waited for this.
-  if (ref->is_call && ref->orphaned.load()) DropOnce(ref);
+  if (ref->is_call && ref->ends.fetch_or(ClusterRef::kCompleted) == ClusterRef::kDropped) {
+    process_->SubmitDrop(&ref->drop);
+  }
 }
 
 void ClusterBackend::OnActorLookedUp(const runtime::ActorLookedUp& found) {

@@ -87,7 +87,6 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
   std::vector<Payload> ToPayloads(std::vector<rpc::Value>& args);
 
   ClusterRef* NewRef(const ObjectId& object);
-  void DropOnce(ClusterRef* ref);
   rpc::Value ToValue(const Serialized& value);
   std::vector<rpc::Value> ToArguments(std::vector<Argument>& args, std::vector<RefHandle>* keep);
   Payload ToPayload(const rpc::Value& value, const RefHandle& object);

@@ -71,18 +71,15 @@ RefHandle ClusterBackend::Adopt(const ObjectKey& key, const LocationKey& locatio
   return handle;
 }
 
-void ClusterBackend::DropOnce(ClusterRef* ref) {
-  if (!ref->drop_begun.exchange(true)) process_->SubmitDrop(&ref->drop);
-}
-
 void ClusterBackend::Drop(RefState* state) {
   auto* ref = static_cast<ClusterRef*>(state);
   if (closed_.load(std::memory_order_acquire)) {
     delete ref;  // nobody counts any more
     return;
   }
-  ref->orphaned.store(true);
-  if (!ref->is_call || ref->state.load() != ClusterRef::kPending) DropOnce(ref);
+  if (!ref->is_call || ref->ends.fetch_or(ClusterRef::kDropped) == ClusterRef::kCompleted) {
+    process_->SubmitDrop(&ref->drop);
+  }
 }
 
 rpc::Value ClusterBackend::ToValue(const Serialized& value) {

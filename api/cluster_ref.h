@@ -39,10 +39,10 @@ struct ClusterRef : RefState {
   // It came in a value. The core does not resolve it before it is wanted, even if this process was its owner once.
   bool adopted = false;
   // Set before submission, for the first result of a call: it is counted in calls_pending until it is complete, also
-  // when the user has dropped it (orphaned): then its completion drops it.
+  // when the user has dropped it. Which of the two happens second has the core forget it.
   bool is_call = false;
-  std::atomic<bool> orphaned{false};
-  std::atomic<bool> drop_begun{false};
+  enum End : uint8_t { kCompleted = 1, kDropped = 2 };
+  std::atomic<uint8_t> ends{0};
   std::shared_ptr<ActorCallCount> calls;  // results of actor calls; handles: of their actor
   rpc::Value value;
   rpc::ErrorInfo error;

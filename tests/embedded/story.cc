@@ -187,7 +187,7 @@ Scenario::End Scenario::Join(milliseconds limit) {
     kill(pid_, SIGKILL);
     waitpid(pid_, &status, 0);
   }
-  end_.emplace();
+  end_ = End{};
   end_->exited = WIFEXITED(status);
   if (end_->exited) end_->status = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) end_->signal = WTERMSIG(status);
