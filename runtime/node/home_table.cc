@@ -118,7 +118,7 @@ void HomeTable::Outcome(const rpc::RefOutcome& message, Output* out) {
   const auto ticket = entry.tickets.find(message.ticket);
   if (ticket == entry.tickets.end()) {
     if (may_be_early && MANTA_RULE("home.early_register")) {
-      entry.early.insert(message.ticket);
+      entry.early[message.ticket] = caller;
       Name(caller, object, &entry);
     }
   } else if (MANTA_RULE("home.kept_awaits_registration") && message.kept_by.is_user_process() &&
@@ -148,7 +148,7 @@ void HomeTable::Register(const rpc::RefRegister& message, Output* out) {
     if (entry.tickets.contains(message.ticket)) {
       EndTicket(message.ticket, &entry);
     } else if (MANTA_RULE("home.early_register") && !deaths_->IsDrained(caller)) {
-      entry.early.insert(message.ticket);
+      entry.early[message.ticket] = message.holder;
       Name(caller, object, &entry);
     }
   }
@@ -417,8 +417,10 @@ void HomeTable::ForgetProcess(ProcessId process, Entry* entry) {
     it = ends ? entry->tickets.erase(it) : std::next(it);
     if (ends) --ticket_count_;
   }
+  // A ticket comes before its sender's answer to the death of whoever ended it: by now it has come.
   for (auto it = entry->early.begin(); it != entry->early.end();) {
-    it = it->call.caller == process ? entry->early.erase(it) : std::next(it);
+    const bool over = it->first.call.caller == process || it->second == process;
+    it = over ? entry->early.erase(it) : std::next(it);
   }
   entry->waiters.erase(process);
 }
