@@ -62,6 +62,15 @@ void NodeHost::Accept(ProcessHost* process, Pipe* ring, Pipe* descriptors) {
   connections_[ring->id] = {process, ring, descriptors, process->id()};
 }
 
+std::vector<ProcessHost*> NodeHost::processes() const {
+  std::vector<ProcessHost*> all;
+  for (const auto& [id, connection] : connections_) all.push_back(connection.process);
+  for (const auto& [id, process] : started_) {
+    if (std::find(all.begin(), all.end(), process) == all.end()) all.push_back(process);
+  }
+  return all;
+}
+
 void NodeHost::OnMessage(Pipe* pipe, int side, rpc::Message message) {
   if (auto* hello = std::get_if<rpc::ProcessHello>(&message)) {
     started_.erase(hello->process);

@@ -35,7 +35,8 @@ class NodeHost : public Host {
 
   NodeId id() const { return id_; }
   runtime::NodeCounts counts() const { return core_->counts(); }
-  const std::map<ProcessId, ProcessHost*>& processes() const { return processes_; }
+  // Those that are connected or have been started, in the order in which they came.
+  std::vector<ProcessHost*> processes() const;
   const runtime::NodeOptions& options() const { return options_; }
 
   // ---- processes

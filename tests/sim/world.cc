@@ -182,17 +182,17 @@ void World::NodeJoined(NodeHost* node) { nodes_[node->id()] = node; }
 void World::NodeGone(NodeHost* node) {
   if (ending_) return;
   if (node->id() != 0) oracle_.NodeDied(node->id());
-  for (const auto& [id, process] : node->processes()) {
+  for (ProcessHost* const process : node->processes()) {
     if (!process->alive()) continue;
     if (process->is_driver()) {
       // It learns of it when it has read what the daemon wrote.
-      queue_.After(microseconds(rng_.Between(100, 12'000)), [this, process = process] {
+      queue_.After(microseconds(rng_.Between(100, 12'000)), [process] {
         process->OnDaemonGone();
         if (process->main_done()) process->Die("its node is gone");
       });
     } else {
-      oracle_.ProcessDied(id);
-      queue_.After(microseconds(rng_.Between(0, 2'000)), [process = process] { process->Die("its node is gone"); });
+      oracle_.ProcessDied(process->id());
+      queue_.After(microseconds(rng_.Between(0, 2'000)), [process] { process->Die("its node is gone"); });
     }
   }
   Machine& place = machines_[node->machine()];
@@ -204,8 +204,9 @@ void World::NodeGone(NodeHost* node) {
 
 void World::DaemonEnds(NodeHost* node, bool new_life) {
   if (new_life) ++faults_.fenced;
-  for (const auto& [id, process] : node->processes()) {
-    oracle_.ProcessDied(id);
+  for (ProcessHost* const process : node->processes()) {
+    if (process->is_driver()) continue;
+    oracle_.ProcessDied(process->id());
     process->Die("its node is fenced");
   }
   node->Die("ends");
