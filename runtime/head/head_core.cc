@@ -99,6 +99,7 @@ struct HeadCore::Impl {
   // ---- jobs and actors
   void EndJob(JobId job);
   void Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error);
+  void AnswerLate(const rpc::ActorWatch& watch);
   void CarryOut(const ActorDirectory::Output& output);
   void PlaceActors();
   NodeId ChooseNode(const rpc::ActorSpec& spec, NodeId last_node);
@@ -338,22 +339,26 @@ void HeadCore::Impl::OnMessage(NodeId, rpc::ActorEnded& message) {
   CarryOut(output);
 }
 
-// It may come by way of the creator's node.
+// It may come by way of the creator's node, but never before the actor's creation.
 void HeadCore::Impl::OnMessage(NodeId, rpc::ActorWatch& message) {
   if (!nodes_.contains(message.watcher.node)) return;
+  if (MANTA_RULE("head.answer_late_watch") && directory_.Find(message.actor) == nullptr) return AnswerLate(message);
   ActorDirectory::Output output;
-  if (directory_.Find(message.actor) == nullptr && !nodes_.contains(message.actor.creator.node)) {
-    // Nobody will create it any more.
-    rpc::ActorUpdate update;
-    update.actor = message.actor;
-    update.watcher = message.watcher;
-    update.version = 1;
-    update.state = rpc::ActorState::kDead;
-    update.error = MakeError(rpc::ErrorCode::kNodeDied, "the node that counted the actor's handles died");
-    return Send(message.watcher.node, std::move(update));
-  }
   directory_.Watch(message, &output);
   CarryOut(output);
+}
+
+// Its record has been erased, or nobody will create it any more; an update that said so may have been lost.
+void HeadCore::Impl::AnswerLate(const rpc::ActorWatch& watch) {
+  rpc::ActorUpdate update;
+  update.actor = watch.actor;
+  update.watcher = watch.watcher;
+  update.version = UINT64_MAX;  // nothing comes after it
+  update.state = rpc::ActorState::kDead;
+  update.error = nodes_.contains(watch.actor.creator.node)
+                     ? MakeError(rpc::ErrorCode::kActorDied, "the actor has ended: its last handle is gone")
+                     : MakeError(rpc::ErrorCode::kNodeDied, "the node that counted the actor's handles died");
+  Send(watch.watcher.node, std::move(update));
 }
 
 void HeadCore::Impl::OnMessage(NodeId, rpc::ActorKill& message) {

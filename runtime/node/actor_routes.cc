@@ -8,7 +8,7 @@ namespace manta::runtime::node {
 void ActorRoutes::CreatedAtHead(const rpc::ActorCreate& message) {
   const auto [it, fresh] = at_head_.try_emplace(message.spec.actor);
   if (!fresh) return;
-  it->second = {message.spec.job, !message.spec.name.empty(), false, false, message};
+  it->second = {message.spec.job, !message.spec.name.empty(), false, false, {}, message};
 }
 
 bool ActorRoutes::IsNamed(ActorId actor) const {
@@ -73,6 +73,11 @@ void ActorRoutes::Updated(const rpc::ActorUpdate& update, bool from_head) {
 }
 
 void ActorRoutes::ForgetWatcher(ProcessId watcher) {
+  for (auto& [actor, at_head] : at_head_) {
+    std::erase_if(at_head.passed_on, [watcher](ProcessId process) {
+      return process == watcher || (watcher.is_daemon() && process.node == watcher.node);
+    });
+  }
   for (auto it = watches_.begin(); it != watches_.end();) {
     it->second.watchers.erase(watcher);
     it->second.answered.erase(watcher);
@@ -97,8 +102,14 @@ std::vector<rpc::ActorWatch> ActorRoutes::WatchesOf(NodeId node) const {
 std::vector<rpc::Message> ActorRoutes::to_head() const {
   std::vector<rpc::Message> messages;
   for (const auto& [actor, at_head] : at_head_) {
-    if (!at_head.answered) messages.push_back(at_head.message);
-    if (at_head.unheld) messages.push_back(rpc::ActorKill{.actor = actor, .no_restart = true, .graceful = true});
+    if (at_head.unheld) {
+      // The head may have made and ended it already: it must not make it again.
+      messages.push_back(rpc::ActorKill{.actor = actor, .no_restart = true, .graceful = true});
+      if (!at_head.answered) messages.push_back(rpc::ActorWatch{actor, actor.creator});
+    } else if (!at_head.answered) {
+      messages.push_back(at_head.message);
+    }
+    for (const ProcessId watcher : at_head.passed_on) messages.push_back(rpc::ActorWatch{actor, watcher});
   }
   for (const auto& [actor, watch] : watches_) {
     if (!watch.at_head) continue;

@@ -36,6 +36,8 @@ class ActorRoutes {
   bool IsAtHead(ActorId actor) const { return at_head_.contains(actor); }
   // The named ones live on when nobody has a handle.
   bool IsNamed(ActorId actor) const;
+  // A process of another node watches it by way of this node. REQUIRES: IsAtHead(watch.actor).
+  void PassedOn(const rpc::ActorWatch& watch) { at_head_.at(watch.actor).passed_on.insert(watch.watcher); }
   // Nobody has a handle of it; the head is to end it.
   void Unheld(ActorId actor);
   // Watches that came before the creation.
@@ -52,6 +54,7 @@ class ActorRoutes {
   void Watched(const rpc::ActorWatch& watch);
   // An update came for one of them. `from_head`: that is where the directory is.
   void Updated(const rpc::ActorUpdate& update, bool from_head);
+  // `watcher`: number 0, all of a node's.
   void ForgetWatcher(ProcessId watcher);
   // Their watches of actors that were created on `node`, which died.
   std::vector<rpc::ActorWatch> WatchesOf(NodeId node) const;
@@ -72,7 +75,8 @@ class ActorRoutes {
     bool named = false;
     bool answered = false;
     bool unheld = false;
-    rpc::ActorCreate message;  // without a spec once answered
+    std::set<ProcessId> passed_on;  // watchers on other nodes
+    rpc::ActorCreate message;       // without a spec once answered
   };
   struct Watch {
     std::set<ProcessId> watchers;

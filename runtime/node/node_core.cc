@@ -162,7 +162,6 @@ void NodeCore::Impl::On(ProcessEnded& event) {
   store::ObjectTable::Actions store_actions;
   store_.ProcessDied(process, &store_actions);
   CarryOut(std::move(store_actions));
-  routes_.ForgetWatcher(process);
   EndWorker(process, event.reason);
   rpc::ProcessDied death;
   death.process = process;

@@ -301,7 +301,10 @@ void NodeCore::Impl::AnswerWatch(const rpc::ActorWatch& watch) {
     directory_.Watch(watch, &output);
     return CarryOut(output);
   }
-  if (routes_.IsAtHead(watch.actor)) return SendHead(watch);
+  if (routes_.IsAtHead(watch.actor)) {
+    if (!IsMe(watch.watcher.node)) routes_.PassedOn(watch);
+    return SendHead(watch);
+  }
   if (processes_.Find(watch.actor.creator) != nullptr && !routes_.IsNever(watch.actor)) {
     return routes_.WatchEarly(watch);
   }

@@ -86,6 +86,7 @@ void NodeCore::Impl::EndWhatBelongedTo(ProcessId dead, const std::string& reason
   }
   std::erase_if(held_updates_, [dead](const auto& item) { return item.first.second == dead; });
   pulls_.AskerDied(dead);
+  routes_.ForgetWatcher(dead);
   if (whole_node) return;
   if (IsMe(dead.node)) {
     node::HomeTable::Output objects;
