@@ -107,7 +107,7 @@ class HomeTable {
     absl::btree_map<NodeId, rpc::StoreLocation> copies;  // filled: sealed
     absl::btree_map<ProcessId, Hold> holders;
     absl::btree_map<TicketId, TicketHold> tickets;
-    absl::btree_map<TicketId, ProcessId> early;    // ended by whom
+    absl::btree_map<TicketId, ProcessId> early;  // ended by whom
     absl::btree_set<ObjectId> containers;
     absl::btree_set<ProcessId> waiters;
     absl::btree_set<ProcessId> named;  // every process above: the keys in by_process_

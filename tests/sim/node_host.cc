@@ -87,6 +87,7 @@ void NodeHost::OnMessage(Pipe* pipe, int side, rpc::Message message) {
 void NodeHost::ClosePeers(NodeId node) {
   dead_nodes_.insert(node);
   for (const bool data : {false, true}) {
+    unsent_.erase({node, data});
     const auto it = peers_.find({node, data});
     if (it == peers_.end()) continue;
     world_->network().Close(it->second, it->second->side[0].host == this ? 0 : 1);
@@ -152,15 +153,32 @@ void NodeHost::Run(runtime::SendMessage& action) {
 void NodeHost::ToNode(NodeId node, rpc::Message message) {
   const bool data =
       std::holds_alternative<rpc::ObjectPull>(message) || std::holds_alternative<rpc::ObjectPulled>(message);
-  auto it = peers_.find({node, data});
-  if (it == peers_.end()) {
-    if (!world_->ConnectNodes(this, node, data)) {
-      return world_->trace().Note(world_->now(), label_, "dropped", "",
-                                  [&] { return "n" + std::to_string(node) + "  " + Describe(message); });
-    }
-    it = peers_.find({node, data});
+  const std::pair<NodeId, bool> peer{node, data};
+  if (peers_.contains(peer)) return ToPeer(peer, std::move(message));
+  unsent_[peer].push_back(std::move(message));
+  if (unsent_[peer].size() == 1) ConnectTo(peer);
+}
+
+void NodeHost::ToPeer(std::pair<NodeId, bool> peer, rpc::Message message) {
+  Pipe* const pipe = peers_.at(peer);
+  world_->network().Send(pipe, pipe->side[0].host == this ? 0 : 1, std::move(message));
+}
+
+void NodeHost::ConnectTo(std::pair<NodeId, bool> peer) {
+  if (!alive_ || !unsent_.contains(peer)) return;
+  World::Connected connected = World::Connected::kYes;
+  if (!peers_.contains(peer)) connected = world_->ConnectNodes(this, peer.first, peer.second);
+  if (connected == World::Connected::kLater) {
+    return world_->queue().After(milliseconds(world_->rng().Between(1, 20)), [this, peer] { ConnectTo(peer); });
   }
-  world_->network().Send(it->second, it->second->side[0].host == this ? 0 : 1, std::move(message));
+  for (rpc::Message& message : std::exchange(unsent_[peer], {})) {
+    if (connected == World::Connected::kYes) {
+      ToPeer(peer, std::move(message));
+    } else {
+      world_->trace().Note(world_->now(), label_, "dropped", "",
+                           [&] { return "n" + std::to_string(peer.first) + "  " + Describe(message); });
+    }
+  }
 }
 
 void NodeHost::Run(runtime::LogLine& action) { world_->trace().Note(world_->now(), label_, "log", action.text); }

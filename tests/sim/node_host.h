@@ -95,6 +95,8 @@ class NodeHost : public Host {
   void Run(runtime::JobGone& action);
   void Run(runtime::EndDaemon& action);
   void ToNode(NodeId node, rpc::Message message);
+  void ToPeer(std::pair<NodeId, bool> peer, rpc::Message message);
+  void ConnectTo(std::pair<NodeId, bool> peer);
   void ConnectToHead();
   void ClosePeers(NodeId node);
   bool ReadByAnybody(const rpc::StoreLocation& range) const;
@@ -113,6 +115,7 @@ class NodeHost : public Host {
   std::map<ProcessId, ProcessHost*> processes_;  // that live, as far as the daemon knows
   std::map<ProcessId, ProcessHost*> started_;    // workers that have not said hello
   std::map<std::pair<NodeId, bool>, Pipe*> peers_;
+  std::map<std::pair<NodeId, bool>, std::deque<rpc::Message>> unsent_;  // until connected
   std::set<NodeId> dead_nodes_;
   std::map<uint64_t, Segment> segments_;
 };

@@ -169,7 +169,7 @@ void ProcessHost::ConnectTo(ProcessId peer) {
       switch (world_->ConnectProcesses(this, peer)) {
         case World::Connected::kYes:
           break;
-        case World::Connected::kCut:
+        case World::Connected::kLater:
           return world_->queue().After(microseconds(50'000), [this, peer] { ConnectTo(peer); });
         case World::Connected::kRefused:
           return Submit(runtime::PeerUnreachable{peer, "connection refused"});
@@ -527,6 +527,7 @@ std::string ProcessHost::WhatRuns() const {
   for (const auto& [number, frame] : frames_) {
     out += " " + frame->what_;
     if (frame->request_.call.number != 0) out += " " + ToString(frame->request_.call);
+    if (frame->waits_for_) out += " for " + ToString(frame->waits_for_);
   }
   return out;
 }

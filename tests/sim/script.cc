@@ -213,6 +213,7 @@ void Frame::GetAwait::await_suspend(std::coroutine_handle<> at) {
   RefState* const wanted = ref.get();  // `ref` keeps it
   ProcessHost* const process = f->process_;
   if (!process->alive()) return;
+  f->waits_for_ = wanted->object;
   const auto wake = f->Waker(true);
   // What it has is mapped before it is read; then the value is made of it.
   const auto ready = [process, wanted, wake] {

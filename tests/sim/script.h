@@ -227,6 +227,7 @@ class Frame {
   bool exit_actor_ = false;
   bool blocked_ = false;
   uint64_t waits_ = 0;
+  ObjectId waits_for_;  // the last one it waited for, for people
   Time started_{};
   Time waiting_since_{};
 };

@@ -223,25 +223,25 @@ bool World::StartFails() { return !faults_over_ && mix_.worker_kills > 4 && rng_
 
 void World::Joined(ProcessHost* process) { processes_[process->id()] = process; }
 
-bool World::ConnectNodes(NodeHost* from, NodeId to, bool data) {
+World::Connected World::ConnectNodes(NodeHost* from, NodeId to, bool data) {
   const auto it = nodes_.find(to);
-  if (it == nodes_.end() || !it->second->alive() || from->takes_for_dead(to) ||
-      it->second->takes_for_dead(from->id())) {
-    return false;
-  }
+  if (from->takes_for_dead(to)) return Connected::kRefused;
+  // The head's view may name a node that has not heard of it itself.
+  if (it == nodes_.end()) return Connected::kLater;
+  if (!it->second->alive() || it->second->takes_for_dead(from->id())) return Connected::kRefused;
   Pipe* const pipe = network_.MakeSocket(from, it->second);
   pipe->peer[0] = DaemonOf(to);
   pipe->peer[1] = DaemonOf(from->id());
   from->AddPeer(to, data, pipe);
   it->second->AddPeer(from->id(), data, pipe);
-  return true;
+  return Connected::kYes;
 }
 
 World::Connected World::ConnectProcesses(ProcessHost* from, ProcessId to) {
   const auto it = processes_.find(to);
   if (it == processes_.end() || !it->second->joined()) return Connected::kRefused;
   ProcessHost* const peer = it->second;
-  if (network_.IsCut(from->machine(), peer->machine())) return Connected::kCut;
+  if (network_.IsCut(from->machine(), peer->machine())) return Connected::kLater;
   const bool same = from->machine() == peer->machine();
   Pipe* const pipe = same ? network_.MakeRing(from, peer) : network_.MakeSocket(from, peer);
   pipe->peer[0] = to;

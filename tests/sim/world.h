@@ -75,9 +75,9 @@ class World {
   bool StartFails();
   void Joined(ProcessHost* process);
   void NodeJoined(NodeHost* node);
-  bool ConnectNodes(NodeHost* from, NodeId to, bool data);
-  // False: nobody is there. Null result of peer_pipe means: cut off, try again.
-  enum class Connected { kYes, kRefused, kCut };
+  // kRefused: nobody is there. kLater: cut off, or not known there yet: try again.
+  enum class Connected { kYes, kRefused, kLater };
+  Connected ConnectNodes(NodeHost* from, NodeId to, bool data);
   Connected ConnectProcesses(ProcessHost* from, ProcessId to);
   void Constructs(ActorId actor, uint64_t incarnation, ProcessId where);
   void CheckNumber(const ObjectId& object, ProcessId holder, int64_t number);
