@@ -76,6 +76,9 @@ void ActorStream::OnNotExecuted(const rpc::CallReply& reply) {
 }
 
 void ActorStream::Continue() {
+  if (MANTA_RULE("actor.dead_is_final") && state_ == ActorState::kDead) {
+    while (Call* call = front()) parts_.calls->Fail(call, DeadError(*call));
+  }
   if (in_flight_.empty() && flight_peer_ != peer_) LeaveFlight();
   if (front() != nullptr) {
     Pump();
@@ -256,9 +259,6 @@ void ActorStream::OnWorkerDied(Peer* peer, const std::string& reason) {
     state_ = ActorState::kRestarting;
     limbo_ = true;
     RetryAfter(kRetryFirst);
-  }
-  if (state_ == ActorState::kDead) {
-    while (Call* call = front()) parts_.calls->Fail(call, DeadError(*call));
   }
   Continue();
 }

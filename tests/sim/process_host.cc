@@ -375,6 +375,12 @@ void ProcessHost::OnDaemonGone() {
   daemon_gone_ = true;
   if (core_ == nullptr) return Die("its node went away before it had joined");
   Submit(runtime::DaemonLost{});
+  // Its store's socket has closed: nobody waits for an answer on it.
+  for (auto& [segment, waiting] : std::exchange(mapping_, {})) {
+    for (auto& done : waiting) done();
+  }
+  asking_ = false;
+  NextRoom();
 }
 
 // ---------------------------------------------------------------- handles and values
@@ -410,7 +416,7 @@ void ProcessHost::Decode(const rpc::Value& value, std::function<void(UserValue)>
 }
 
 void ProcessHost::MapFor(const rpc::Value& value, std::function<void()> done) {
-  if (mapped_.contains(value.location.segment)) return done();
+  if (daemon_gone_ || mapped_.contains(value.location.segment)) return done();
   auto& waiting = mapping_[value.location.segment];
   waiting.push_back(std::move(done));
   if (waiting.size() == 1) world_->network().Send(descriptors_, 0, rpc::SegmentMap{value.location.segment});

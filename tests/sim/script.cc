@@ -178,6 +178,7 @@ std::function<void()> Frame::Waker(bool blocks) {
   const uint64_t number = number_;
   const uint64_t wait = ++waits_;
   waiting_since_ = world->now();
+  waits_for_ = {};
   if (blocks && kind_ == Kind::kCall) {
     world->queue().After(milliseconds(1), [process, number, wait] {
       Frame* const frame = process->FindFrame(number);
@@ -213,8 +214,8 @@ void Frame::GetAwait::await_suspend(std::coroutine_handle<> at) {
   RefState* const wanted = ref.get();  // `ref` keeps it
   ProcessHost* const process = f->process_;
   if (!process->alive()) return;
-  f->waits_for_ = wanted->object;
   const auto wake = f->Waker(true);
+  f->waits_for_ = wanted->object;
   // What it has is mapped before it is read; then the value is made of it.
   const auto ready = [process, wanted, wake] {
     if (wanted->error || wanted->value.kind != rpc::Value::Kind::kStored) return wake();
