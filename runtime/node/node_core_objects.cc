@@ -1,6 +1,7 @@
 // Objects (docs/objects.md): references counted here or relayed, this node's memory, copies from other nodes.
 #include <utility>
 
+#include "base/rule.h"
 #include "runtime/node/node_core_impl.h"
 
 namespace manta::runtime {
@@ -51,6 +52,18 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::RefRelease& message) {
 }
 
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectResolve& message) {
+  const NodeId home = message.object.home();
+  if (MANTA_RULE("node.answer_for_dead_home") && from.is_user_process() && deaths_.IsDead(DaemonOf(home))) {
+    // A process that is younger than that death has not heard of it.
+    rpc::ObjectResolved lost;
+    lost.object = message.object;
+    lost.asker = message.asker;
+    lost.error.code = rpc::ErrorCode::kObjectLost;
+    lost.error.message = "node n" + std::to_string(home) +
+                         ", which counted the references to this object, died: compute it again, from a process on a "
+                         "node that lives";
+    return Send(from, std::move(lost));
+  }
   Route(from, message.object.home(), message, &node::HomeTable::Resolve);
 }
 
