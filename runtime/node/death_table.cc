@@ -22,6 +22,17 @@ void DeathTable::SetNodes(std::set<NodeId> alive, NodeId newest, Output* out) {
   Settle(out);
 }
 
+void DeathTable::BeginAmong(const std::set<NodeId>& alive, Output* out) {
+  if (!MANTA_RULE("node.earlier_deaths") || std::exchange(began_, true)) return;
+  for (NodeId node = 1; node < self_; ++node) {
+    if (alive.contains(node) || !dead_nodes_.Insert(node)) continue;
+    drained_nodes_.Insert(node);
+    earlier_nodes_.Insert(node);
+    if (open_.contains(DaemonOf(node))) AnswerForEarlier(node, out);
+    std::erase_if(open_, [node](const auto& entry) { return entry.first.node == node; });
+  }
+}
+
 bool DeathTable::IsDead(ProcessId process) const {
   return dead_nodes_.Contains(process.node) || (process.is_user_process() && Has(dead_, process));
 }
@@ -66,6 +77,7 @@ void DeathTable::LocalGone(ProcessId process, Output* out) {
 }
 
 void DeathTable::Answered(ProcessId dead, NodeId by, Output* out) {
+  if (dead.is_daemon() && earlier_nodes_.Contains(dead.node)) return AnswerForEarlier(dead.node, out);
   if (IsDrained(dead) || dead_nodes_.Contains(by)) return;
   if (dead.is_user_process() && dead_nodes_.Contains(dead.node)) return;  // the node's drain takes it in
   const auto [it, fresh] = open_.try_emplace(dead);
@@ -146,6 +158,11 @@ void DeathTable::TakeInProcessesOf(NodeId node) {
   alive_.erase(node);
   newest_ = std::max(newest_, node);
   for (auto& [dead, death] : open_) death.nodes.erase(node);
+}
+
+// Who says that a node is drained may count on this node's answer, though it is younger than that death.
+void DeathTable::AnswerForEarlier(NodeId node, Output* out) {
+  if (earlier_nodes_answered_.Insert(node)) out->drained_here.push_back(DaemonOf(node));
 }
 
 void DeathTable::Remember(rpc::Message message) { past_.push_back({now_, std::move(message)}); }

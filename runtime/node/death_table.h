@@ -54,6 +54,10 @@ class DeathTable {
   // The live nodes, this one included, and the highest number ever heard of (they only rise).
   void SetNodes(std::set<NodeId> alive, NodeId newest, Output* out);
 
+  // This node's first view of the cluster: who is older than this node and not in it died before its time. Nothing of
+  // those ever came here; they are dead and drained, and whoever asks is told so. Only the first call counts.
+  void BeginAmong(const std::set<NodeId>& alive, Output* out);
+
   // Reported dead. `process`: number 0, a whole node.
   bool IsDead(ProcessId process) const;
   // ... and nothing of it is under way any more.
@@ -99,6 +103,7 @@ class DeathTable {
   void Settle(Output* out);
   void Apply(ProcessId dead, Death* death, Output* out);
   void TakeInProcessesOf(NodeId node);
+  void AnswerForEarlier(NodeId node, Output* out);
   void Remember(rpc::Message message);
 
   NodeId self_ = 0;
@@ -109,6 +114,9 @@ class DeathTable {
   std::map<NodeId, NumberSet> drained_;
   NumberSet dead_nodes_;
   NumberSet drained_nodes_;
+  bool began_ = false;
+  NumberSet earlier_nodes_;           // died before this one's time
+  NumberSet earlier_nodes_answered_;  // all nodes have been told that they are drained here
   std::deque<Past> past_;
   Time now_;
 };

@@ -292,6 +292,7 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ClusterView& message) {
     for (const rpc::Message& what : news) SendNode(fresh, what);
   }
   node::DeathTable::Output output;
+  deaths_.BeginAmong(peers_.alive(), &output);
   deaths_.SetNodes(peers_.alive(), peers_.newest(), &output);
   CarryOut(std::move(output));
   for (auto& [key, update] : std::exchange(held_updates_, {})) RouteUpdate(std::move(update), false);
