@@ -23,6 +23,7 @@ RunReport RunSeed(uint64_t seed) {
   RunOptions options;
   options.seed = seed;
   options.calls_min = kCalls;
+  options.faults_min = 0;
   return World(options).Run();
 }
 

@@ -487,6 +487,7 @@ void ProcessHost::NextRoom() {
 }
 
 void ProcessHost::OnGrant(const rpc::SegmentGrant& grant) {
+  if (daemon_gone_) return;  // nobody waits for it any more
   if (!asking_ || grant.request != last_request_) {
     return world_->oracle().Violate(ToString(id_) + " is granted room that it has not asked for");
   }

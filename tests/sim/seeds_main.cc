@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
       RunOptions options;
       options.seed = seed;
       options.calls_min = kCallsMin;
+      options.faults_min = kFaultsMin;
       const RunReport report = World(options).Run();
       const std::lock_guard<std::mutex> lock(sums.mutex);
       Check(report, &sums.failures);

@@ -143,9 +143,12 @@ void World::PlanFaults() {
     network_.AimAtRing({By(pick, ProcessRingTypes()), static_cast<RingFault>(rng_.Uniform(2)),
                         1 + static_cast<int>(rng_.Uniform(12)), false});
   }
+  // The turns of the pairs of a workload and a mix are shifted against each other, so that each pair sees every type.
+  const uint64_t pairs = Workloads().size() * FaultMixes().size();
   for (int i = 0; i < mix_.node_ring_deaths; ++i) {
-    network_.AimAtRing({By(turn / 3, DaemonRingTypes()), static_cast<RingFault>(rng_.Uniform(2)),
-                        1 + static_cast<int>(rng_.Uniform(8)), true});
+    const uint64_t pick = turn / pairs + turn % pairs + i * 5;
+    const auto fault = static_cast<RingFault>((turn % pairs / 2 + i) % kRingFaults);
+    network_.AimAtRing({By(pick, DaemonRingTypes()), fault, 1 + static_cast<int>(rng_.Uniform(5)), true});
   }
 }
 

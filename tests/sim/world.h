@@ -39,7 +39,9 @@ struct RunOptions {
   uint64_t seed = 1;
   const Workload* workload = nullptr;  // null: by the seed
   const FaultMix* mix = nullptr;       // null: by the seed
+  // The workload goes on until so many calls were made, and so many faults have happened.
   uint64_t calls_min = 1000;
+  uint64_t faults_min = 20;
   std::FILE* trace = nullptr;
 };
 
@@ -89,7 +91,9 @@ class World {
   void DaemonEnds(NodeHost* node, bool new_life);
 
   // ---- for workloads
-  bool WantsMore() const { return !faults_over_ && oracle_.calls() < options_.calls_min; }
+  bool WantsMore() const {
+    return !faults_over_ && (oracle_.calls() < options_.calls_min || FaultCount() < options_.faults_min);
+  }
   const Workload& workload() const { return *workload_; }
 
  private:
@@ -112,6 +116,7 @@ class World {
   void Fire(PlannedFault::What what);
   void Kill(ProcessHost* process, const std::string& why);
   void KillNode(NodeHost* node, const std::string& why);
+  uint64_t FaultCount() const { return faults_.total() + network_.packet_faults(); }
   void Partition();
   void Heal();
   ProcessHost* PickProcess(bool driver);
@@ -147,7 +152,7 @@ class World {
   std::deque<PlannedFault> planned_;
   bool faults_over_ = false;
   bool ending_ = false;
-  FaultCounts faults_;
+  FaultCounts faults_;  // packets are counted by network_
 };
 
 }  // namespace manta::sim
