@@ -175,6 +175,7 @@ void HeadCore::Impl::Restore(Time now, const std::map<std::string, std::string>&
     const absl::Status status = RestoreOne(now, key, value);
     if (!status.ok()) startup_warnings_.push_back("metadata '" + key + "' is left out: " + base::Message(status));
   }
+  if (directory_.has_unplaced()) place_due_ = now;
 }
 
 absl::Status HeadCore::Impl::RestoreOne(Time now, const std::string& key, const std::string& value) {

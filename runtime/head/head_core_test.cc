@@ -309,6 +309,38 @@ TEST_F(HeadCoreTest, StartsAgainWhatTheOldHeadMayNotHaveSent) {
   EXPECT_EQ(StartedOn(actor, 1), 1u);
 }
 
+TEST_F(HeadCoreTest, PlacesWhatTheOldHeadHadNotPlaced) {
+  Join();
+  job_ = NewJob({1, 1});
+  const ActorId actor{{1, 1}, 1};
+  Do(NodeConnectionLost{1, false});
+  Say(1, rpc::ActorCreate{Spec({1, 1}, 1, "hits", 3)});
+  EXPECT_EQ(StartedOn(actor, 1), 0u);
+  StartHead();
+  Join(1);
+  Pass(milliseconds(200), {1});
+  EXPECT_EQ(StartedOn(actor, 1), 1u);
+}
+
+TEST_F(HeadCoreTest, AnswersAWatchOfAnActorThatItHasErased) {
+  Join();
+  job_ = NewJob({1, 1});
+  const ActorId actor{{1, 1}, 1};
+  Say(1, rpc::ActorCreate{Spec({1, 1}, 1, "", 3)});
+  SayStarted(1, actor, 1, {1, 5});
+  Say(1, rpc::ActorKill{.actor = actor, .no_restart = true, .graceful = true});
+  rpc::ActorEnded ended;
+  ended.actor = actor;
+  ended.incarnation = 1;
+  ended.intended = true;
+  Say(1, ended);
+  EXPECT_EQ(head_->counts().actors, 0u);
+  sent_.clear();
+  Say(1, rpc::ActorWatch{actor, {1, 1}});
+  ASSERT_TRUE(Last<rpc::ActorUpdate>(1));
+  EXPECT_EQ(Last<rpc::ActorUpdate>(1)->state, rpc::ActorState::kDead);
+}
+
 TEST_F(HeadCoreTest, TellsReturningNodesWhoDiedMeanwhile) {
   Join();
   Join();
