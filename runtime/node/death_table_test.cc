@@ -132,6 +132,24 @@ TEST_F(DeathTableTest, ForgetsAnswersThatNoReportFollows) {
   EXPECT_EQ(deaths_.open(), 0u);
 }
 
+TEST_F(DeathTableTest, WhoDiedBeforeThisNodesTimeIsDeadAndDrained) {
+  DeathTable young;
+  young.SetSelf(5);
+  DeathTable::Output output;
+  young.Answered(DaemonOf(2), 3, &output);
+  EXPECT_THAT(output.drained_here, IsEmpty());
+  young.BeginAmong({3, 5}, &output);
+  EXPECT_THAT(output.drained_here, ElementsAre(DaemonOf(2))) << "node 3 may be waiting for that";
+  EXPECT_TRUE(young.IsDead({1, 7}));
+  EXPECT_TRUE(young.IsDrained(DaemonOf(4)));
+  EXPECT_FALSE(young.IsDead(DaemonOf(3)));
+  EXPECT_EQ(young.open(), 0u);
+  output = {};
+  young.Answered(DaemonOf(4), 3, &output);
+  young.Answered(DaemonOf(4), 3, &output);
+  EXPECT_THAT(output.drained_here, ElementsAre(DaemonOf(4)));
+}
+
 TEST(NumberSet, JoinsNeighbours) {
   NumberSet set;
   for (const uint64_t number : {5, 1, 3, 2, 4}) EXPECT_TRUE(set.Insert(number));

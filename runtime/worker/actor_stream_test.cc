@@ -269,6 +269,14 @@ TEST_F(ActorStream, RefusedCallsGoToTheNextIncarnationForFree) {
   EXPECT_EQ(calls[2].call.number, c.number);
 }
 
+TEST_F(ActorStream, ACallThatComesBackFromADeadActorEndsWithIt) {
+  Know();
+  const ObjectId call = CallActor(kActor);
+  Update(kActor, ActorState::kDead, 1);
+  ReplyNotExecuted(SentOne<rpc::CallRequest>());
+  EXPECT_EQ(CodeOf(call), ErrorCode::kActorDied);
+}
+
 TEST_F(ActorStream, ARefusedStreamAsksTheDirectoryAgainAfterASecond) {
   Know();
   const ObjectId call = CallActor(kActor);
