@@ -52,12 +52,14 @@ void Write(const RefOutcome& m, schema::RefOutcome::Builder b, Encoder*) {
   WriteTicket(m.ticket, b.initTicket());
   WriteObject(m.object, b.initObject());
   if (m.kept_by != ProcessId()) WritePair(m.kept_by, b.initKeptBy());
+  if (m.ticket_by != ProcessId()) WritePair(m.ticket_by, b.initTicketBy());
 }
 
 void Read(schema::RefOutcome::Reader r, Decoder*, RefOutcome* m) {
   m->ticket = ReadTicket(r.getTicket());
   m->object = ReadObject(r.getObject());
   m->kept_by = ReadProcess(r.getKeptBy());
+  m->ticket_by = ReadProcess(r.getTicketBy());
 }
 
 void Write(const RefRegister& m, schema::RefRegister::Builder b, Encoder*) {
@@ -65,6 +67,7 @@ void Write(const RefRegister& m, schema::RefRegister::Builder b, Encoder*) {
   WritePair(m.holder, b.initHolder());
   b.setBorrow(m.borrow);
   if (m.ticket != TicketId()) WriteTicket(m.ticket, b.initTicket());
+  if (m.ticket_by != ProcessId()) WritePair(m.ticket_by, b.initTicketBy());
 }
 
 void Read(schema::RefRegister::Reader r, Decoder*, RefRegister* m) {
@@ -72,6 +75,7 @@ void Read(schema::RefRegister::Reader r, Decoder*, RefRegister* m) {
   m->holder = ReadProcess(r.getHolder());
   m->borrow = r.getBorrow();
   m->ticket = ReadTicket(r.getTicket());
+  m->ticket_by = ReadProcess(r.getTicketBy());
 }
 
 void Write(const RefRelease& m, schema::RefRelease::Builder b, Encoder*) {

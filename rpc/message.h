@@ -319,7 +319,8 @@ struct RefTicket {
 struct RefOutcome {
   TicketId ticket;
   ObjectId object;
-  ProcessId kept_by;  // none: not kept
+  ProcessId kept_by;         // none: not kept
+  ProcessId ticket_by = {};  // replies: the callee, whose RefTicket may come later
   bool operator==(const RefOutcome&) const = default;
 };
 // borrower -> own node -> home. Ends `ticket`. `borrow` rises with each new borrow of this object by
@@ -328,7 +329,8 @@ struct RefRegister {
   ObjectId object;
   ProcessId holder;
   uint64_t borrow = 0;
-  TicketId ticket;  // call.number 0: none
+  TicketId ticket;           // call.number 0: none
+  ProcessId ticket_by = {};  // as in RefOutcome
   bool operator==(const RefRegister&) const = default;
 };
 struct RefRelease {

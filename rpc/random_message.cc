@@ -254,12 +254,12 @@ void Fill(Rng* rng, RefTicket& x) {
   All(rng, ticket, object, holder, receiver);
 }
 void Fill(Rng* rng, RefOutcome& x) {
-  auto& [ticket, object, kept_by] = x;
-  All(rng, ticket, object, kept_by);
+  auto& [ticket, object, kept_by, ticket_by] = x;
+  All(rng, ticket, object, kept_by, ticket_by);
 }
 void Fill(Rng* rng, RefRegister& x) {
-  auto& [object, holder, borrow, ticket] = x;
-  All(rng, object, holder, borrow, ticket);
+  auto& [object, holder, borrow, ticket, ticket_by] = x;
+  All(rng, object, holder, borrow, ticket, ticket_by);
 }
 void Fill(Rng* rng, RefRelease& x) {
   auto& [object, holder, borrow, sealed_on, sealed_attempt] = x;

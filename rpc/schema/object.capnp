@@ -55,7 +55,8 @@ struct RefOutcome {
   # the callee's registration arrives (or the callee is dead).
   ticket @0 :Common.TicketId;
   object @1 :Common.ObjectId;
-  keptBy @2 :Common.ProcessId;  # none: not kept
+  keptBy @2 :Common.ProcessId;    # none: not kept
+  ticketBy @3 :Common.ProcessId;  # replies: the callee, whose RefTicket may come later, or never if it is dead
 }
 
 struct RefRegister {
@@ -63,7 +64,8 @@ struct RefRegister {
   object @0 :Common.ObjectId;
   holder @1 :Common.ProcessId;
   borrow @2 :UInt64;
-  ticket @3 :Common.TicketId;  # number 0: none
+  ticket @3 :Common.TicketId;     # number 0: none
+  ticketBy @4 :Common.ProcessId;  # as in RefOutcome
 }
 
 struct RefRelease {

@@ -117,10 +117,7 @@ void HomeTable::Outcome(const rpc::RefOutcome& message, Output* out) {
   Entry& entry = Open(object);
   const auto ticket = entry.tickets.find(message.ticket);
   if (ticket == entry.tickets.end()) {
-    if (may_be_early && MANTA_RULE("home.early_register")) {
-      entry.early[message.ticket] = caller;
-      Name(caller, object, &entry);
-    }
+    if (may_be_early) EndEarly(object, message.ticket, {caller, message.ticket_by}, &entry);
   } else if (MANTA_RULE("home.kept_awaits_registration") && message.kept_by.is_user_process() &&
              !deaths_->IsDrained(message.kept_by)) {
     ticket->second.kept_by = message.kept_by;
@@ -144,12 +141,10 @@ void HomeTable::Register(const rpc::RefRegister& message, Output* out) {
     hold.held = true;
   }
   if (message.ticket.call.number != 0) {
-    const ProcessId caller = message.ticket.call.caller;
     if (entry.tickets.contains(message.ticket)) {
       EndTicket(message.ticket, &entry);
-    } else if (MANTA_RULE("home.early_register") && !deaths_->IsDrained(caller)) {
-      entry.early[message.ticket] = message.holder;
-      Name(caller, object, &entry);
+    } else if (!deaths_->IsDrained(message.ticket.call.caller)) {
+      EndEarly(object, message.ticket, {message.holder, message.ticket_by}, &entry);
     }
   }
   Check(object, out);
@@ -404,6 +399,15 @@ void HomeTable::EndTicket(const TicketId& ticket, Entry* entry) {
   if (entry->tickets.erase(ticket) != 0) --ticket_count_;
 }
 
+// The ticket that ends has not come: it ends when it does, if there is anybody left to write it.
+void HomeTable::EndEarly(const ObjectId& object, const TicketId& ticket, EarlyEnd end, Entry* entry) {
+  if (!MANTA_RULE("home.early_register") || deaths_->IsDrained(end.writer)) return;
+  entry->early[ticket] = end;
+  for (const ProcessId process : {ticket.call.caller, end.by, end.writer}) {
+    if (process.is_user_process()) Name(process, object, entry);
+  }
+}
+
 // Whatever is held by `process`, and whatever only it could end.
 void HomeTable::ForgetProcess(ProcessId process, Entry* entry) {
   const auto holder = entry->holders.find(process);
@@ -417,9 +421,11 @@ void HomeTable::ForgetProcess(ProcessId process, Entry* entry) {
     it = ends ? entry->tickets.erase(it) : std::next(it);
     if (ends) --ticket_count_;
   }
-  // A ticket comes before its sender's answer to the death of whoever ended it: by now it has come.
+  // A ticket comes before its sender's answer to the death of whoever ended it: by now it has come. That of a writer
+  // whose node died may never come.
   for (auto it = entry->early.begin(); it != entry->early.end();) {
-    const bool over = it->first.call.caller == process || it->second == process;
+    const EarlyEnd& end = it->second;
+    const bool over = it->first.call.caller == process || end.by == process || end.writer == process;
     it = over ? entry->early.erase(it) : std::next(it);
   }
   entry->waiters.erase(process);

@@ -97,6 +97,10 @@ class HomeTable {
     ProcessId receiver;  // of a reply
     ProcessId kept_by;   // the outcome said so; its registration ends the ticket
   };
+  struct EarlyEnd {
+    ProcessId by;      // who said so
+    ProcessId writer;  // of the ticket; none: its caller
+  };
   struct Entry {
     State state = State::kUnknown;
     uint32_t attempt = 0;    // of the copies
@@ -107,7 +111,7 @@ class HomeTable {
     absl::btree_map<NodeId, rpc::StoreLocation> copies;  // filled: sealed
     absl::btree_map<ProcessId, Hold> holders;
     absl::btree_map<TicketId, TicketHold> tickets;
-    absl::btree_map<TicketId, ProcessId> early;  // ended by whom
+    absl::btree_map<TicketId, EarlyEnd> early;
     absl::btree_set<ObjectId> containers;
     absl::btree_set<ProcessId> waiters;
     absl::btree_set<ProcessId> named;  // every process above: the keys in by_process_
@@ -145,6 +149,7 @@ class HomeTable {
   Entry& Open(const ObjectId& object);
   void Hold0(ProcessId owner, const ObjectId& object, Entry* entry);
   void EndTicket(const TicketId& ticket, Entry* entry);
+  void EndEarly(const ObjectId& object, const TicketId& ticket, EarlyEnd end, Entry* entry);
   void ForgetProcess(ProcessId process, Entry* entry);
   void Name(ProcessId process, const ObjectId& object, Entry* entry);
   void Check(const ObjectId& object, Output* out);

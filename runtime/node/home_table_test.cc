@@ -173,6 +173,17 @@ TEST_F(HomeTableTest, ARefusedReplysTicketMayEndBeforeItComes) {
   EXPECT_TRUE(IsFree(Object(1)));
 }
 
+TEST_F(HomeTableTest, AReplysTicketThatItsDeadWriterNeverSentIsNotAwaited) {
+  const ObjectId object = Object(7);
+  PublishValue(object, "x");
+  home_.Outcome({Ticket(1, true), object, {}, kWorker}, &output_);
+  Release(object);
+  EXPECT_FALSE(IsFree(object));
+  Dies(DaemonOf(kWorker.node));
+  Drained(DaemonOf(kWorker.node));
+  EXPECT_TRUE(IsFree(object));
+}
+
 TEST_F(HomeTableTest, IgnoresLowerBorrowNumbers) {
   PublishValue(Object(1), "x");
   Register(Object(1), kBorrower, 5);

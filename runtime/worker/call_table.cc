@@ -213,13 +213,13 @@ void CallTable::Succeed(Call* call, std::vector<Value>&& returns) {
     reply.call = store_->id(*call);
     reply.attempt = call->attempt;
     reply.returns = std::move(returns);
-    Discard(reply);
+    Discard(reply, call->worker);
     return Fail(call,
                 CallError(*call, ErrorCode::kInternal,
                           "the worker answered with " + std::to_string(reply.returns.size()) + " results instead of " +
                               std::to_string(call->return_count) + ": do caller and worker run the same program?"));
   }
-  refs_->AcceptReply(&returns, store_->id(*call), call->attempt);
+  refs_->AcceptReply(&returns, store_->id(*call), call->attempt, call->worker);
   call->completed = true;
   for (uint32_t i = 0; i < call->return_count; ++i) {
     const ObjectId id = store_->result_id(*call, i);
@@ -246,8 +246,8 @@ void CallTable::Fail(Call* call, ErrorInfo error) {
   Finish(call);
 }
 
-void CallTable::Discard(const rpc::CallReply& reply) {
-  refs_->RefuseReply(reply.returns, reply.call, reply.attempt);
+void CallTable::Discard(const rpc::CallReply& reply, ProcessId callee) {
+  refs_->RefuseReply(reply.returns, reply.call, reply.attempt, callee);
   for (uint32_t i = 0; i < reply.returns.size(); ++i) {
     const Value& value = reply.returns[i];
     if (value.kind != Value::Kind::kStored) continue;

@@ -56,7 +56,7 @@ class CallTable {
   void Succeed(Call* call, std::vector<rpc::Value>&& returns);
   void Fail(Call* call, rpc::ErrorInfo error);
   // A reply to a call that is completed, or to another attempt: only its refs are dealt with.
-  void Discard(const rpc::CallReply& reply);
+  void Discard(const rpc::CallReply& reply, ProcessId callee);
   // Frees what a completed call held, once no attempt is out.
   void Finish(Call* call);
   // Holds on the arguments end (creations: when the actor is dead for good).

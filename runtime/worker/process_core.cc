@@ -151,7 +151,7 @@ void ProcessCore::Impl::OnReply(ProcessId from, rpc::CallReply& reply) {
   Call* call = store.Find(reply.call.number);
   const bool out_there = call != nullptr && call->sent;
   const bool current = out_there && call->attempt == reply.attempt && call->worker == from;
-  if (!current && (MANTA_RULE("call.stale_attempt") || !out_there)) return calls.Discard(reply);
+  if (!current && (MANTA_RULE("call.stale_attempt") || !out_there)) return calls.Discard(reply, from);
   if (ActorStream* stream = call->stream) {
     stream->OnReply(call, reply);
     Decide(call, reply);
@@ -168,7 +168,7 @@ void ProcessCore::Impl::OnReply(ProcessId from, rpc::CallReply& reply) {
 void ProcessCore::Impl::Decide(Call* call, rpc::CallReply& reply) {
   calls.EndAttempt(call, reply.kept);
   if (call->completed) [[unlikely]] {  // it timed out: the reply only ends what the attempt held
-    calls.Discard(reply);
+    calls.Discard(reply, call->worker);
     return calls.Finish(call);
   }
   switch (reply.outcome) {

@@ -153,7 +153,7 @@ void RefTable::LoseRequest(const std::vector<Value>& args, const CallId& call, u
 
 // ---------------------------------------------------------------- replies
 
-void RefTable::AcceptReply(std::vector<Value>* returns, const CallId& call, uint32_t attempt) {
+void RefTable::AcceptReply(std::vector<Value>* returns, const CallId& call, uint32_t attempt, ProcessId callee) {
   if (!HasRefs(*returns)) return;
   ForEachRef(*returns, [&](uint32_t index, ObjectId& id, rpc::NestedRef* nested) {
     if (nested == nullptr || !id) return;
@@ -164,17 +164,17 @@ void RefTable::AcceptReply(std::vector<Value>* returns, const CallId& call, uint
     }
     ObjectEntry* entry = FindOrBorrow(id);
     if (entry->owned || entry->registered) {
-      EndTicket(id, ticket, ProcessId{});
+      EndReplyTicket(id, ticket, callee);
     } else {
-      Register(id, entry, ticket);
+      Register(id, entry, ticket, callee);
     }
     ++entry->holds;
   });
 }
 
-void RefTable::RefuseReply(const std::vector<Value>& returns, const CallId& call, uint32_t attempt) {
+void RefTable::RefuseReply(const std::vector<Value>& returns, const CallId& call, uint32_t attempt, ProcessId callee) {
   ForEachRef(returns, [&](uint32_t index, const ObjectId& id, const rpc::NestedRef* nested) {
-    if (nested != nullptr && id) EndTicket(id, TicketId{call, attempt, index, true}, ProcessId{});
+    if (nested != nullptr && id) EndReplyTicket(id, TicketId{call, attempt, index, true}, callee);
   });
 }
 
@@ -288,11 +288,16 @@ void RefTable::EndTicket(const ObjectId& id, const TicketId& ticket, ProcessId k
   out_->ToDaemon(rpc::RefOutcome{.ticket = ticket, .object = id, .kept_by = kept_by});
 }
 
-void RefTable::Register(const ObjectId& id, ObjectEntry* entry, const TicketId& ticket) {
+void RefTable::EndReplyTicket(const ObjectId& id, const TicketId& ticket, ProcessId callee) {
+  out_->ToDaemon(rpc::RefOutcome{.ticket = ticket, .object = id, .kept_by = {}, .ticket_by = callee});
+}
+
+void RefTable::Register(const ObjectId& id, ObjectEntry* entry, const TicketId& ticket, ProcessId ticket_by) {
   entry->registered = true;
   entry->lent = false;
   entry->borrow = ++last_borrow_;
-  out_->ToDaemon(rpc::RefRegister{.object = id, .holder = self_, .borrow = entry->borrow, .ticket = ticket});
+  out_->ToDaemon(rpc::RefRegister{
+      .object = id, .holder = self_, .borrow = entry->borrow, .ticket = ticket, .ticket_by = ticket_by});
 }
 
 ObjectEntry* RefTable::FindOrBorrow(const ObjectId& id) {

@@ -82,8 +82,8 @@ class RefTable {
 
   // ---- replies to them
   // Holds their refs, one hold for each. A ref that cannot exist is emptied.
-  void AcceptReply(std::vector<rpc::Value>* returns, const CallId& call, uint32_t attempt);
-  void RefuseReply(const std::vector<rpc::Value>& returns, const CallId& call, uint32_t attempt);
+  void AcceptReply(std::vector<rpc::Value>* returns, const CallId& call, uint32_t attempt, ProcessId callee);
+  void RefuseReply(const std::vector<rpc::Value>& returns, const CallId& call, uint32_t attempt, ProcessId callee);
 
   // ---- calls from others
   // The refs of a request, now held by its tickets. A ref that cannot exist is emptied.
@@ -125,7 +125,8 @@ class RefTable {
   void TicketRefs(std::vector<rpc::Value>* values, const TicketId& first, ProcessId receiver);
   void TicketRef(const ObjectId& id, rpc::StoreLocation* hint, const TicketId& ticket, ProcessId receiver);
   void EndTicket(const ObjectId& id, const TicketId& ticket, ProcessId kept_by);
-  void Register(const ObjectId& id, ObjectEntry* entry, const TicketId& ticket);
+  void EndReplyTicket(const ObjectId& id, const TicketId& ticket, ProcessId callee);
+  void Register(const ObjectId& id, ObjectEntry* entry, const TicketId& ticket, ProcessId ticket_by = {});
   void Cover(const ObjectId& id, ObjectEntry* entry) {
     if (!entry->owned && !entry->registered && entry->calls == 0) Register(id, entry, TicketId{});
   }
