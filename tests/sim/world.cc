@@ -15,7 +15,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr uint64_t kEventsMax = 4'000'000;
+constexpr uint64_t kEventsMax = 1'000'000;
 constexpr Duration kWorkMax = seconds(400);  // virtual time until the calls are made
 constexpr Duration kWaitMax = seconds(60);   // after the last fault every wait ends
 constexpr Duration kDropMax = seconds(12);   // after the last handle is dropped nothing is left
