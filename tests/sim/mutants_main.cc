@@ -31,8 +31,10 @@ constexpr size_t kProcesses = 2;
 
 // Fences, de-duplication, and the rules of tickets.
 constexpr const char* kMutants[] = {
-    "session.dedup",
-    "session.order",
+    "session.dedup",           "session.order",          "head.fence",
+    "head.name_once",          "head.job_once",          "directory.incarnation",
+    "actor.start_once",        "actor.numbered_before",  "home.kept_awaits_registration",
+    "home.seal_after_release", "ref.ticket_before_send", "ref.kept_in_reply",
 };
 
 enum Exit : int { kCaught = 0, kSurvived = 1, kNeverAsked = 2 };
