@@ -102,13 +102,8 @@ std::vector<rpc::ActorWatch> ActorRoutes::WatchesOf(NodeId node) const {
 std::vector<rpc::Message> ActorRoutes::to_head() const {
   std::vector<rpc::Message> messages;
   for (const auto& [actor, at_head] : at_head_) {
-    if (at_head.unheld) {
-      // The head may have made and ended it already: it must not make it again.
-      messages.push_back(rpc::ActorKill{.actor = actor, .no_restart = true, .graceful = true});
-      if (!at_head.answered) messages.push_back(rpc::ActorWatch{actor, actor.creator});
-    } else if (!at_head.answered) {
-      messages.push_back(at_head.message);
-    }
+    if (!at_head.answered) messages.push_back(at_head.message);
+    if (at_head.unheld) messages.push_back(rpc::ActorKill{.actor = actor, .no_restart = true, .graceful = true});
     for (const ProcessId watcher : at_head.passed_on) messages.push_back(rpc::ActorWatch{actor, watcher});
   }
   for (const auto& [actor, watch] : watches_) {
