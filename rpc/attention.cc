@@ -145,6 +145,20 @@ void Attention::TakeIoBell() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
+bool Attention::Mend() {
+  // Our own copy is stored before the page's: one that is being published looks overwritten, and is put there twice.
+  const uint64_t word = sleep_word_.load(std::memory_order_acquire);
+  uint64_t published = page()->sleep_word.load(std::memory_order_relaxed);
+  bool overwritten = published != word && page()->sleep_word.compare_exchange_strong(published, word);
+  if (StateOf(word) == Attending::kAsleep && page()->sleep_rung.load(std::memory_order_relaxed) == EpochOf(word)) {
+    RingBell(sleep_bell_.get());
+  }
+  overwritten |= page()->io_epoch.load(std::memory_order_relaxed) != io_epoch_ ||
+                 page()->io_rung.load(std::memory_order_relaxed) == io_epoch_;
+  if (overwritten) TakeIoBell();
+  return overwritten;
+}
+
 void Attention::SetMark(uint32_t mark) {
   page()->marks[mark / 64].fetch_or(uint64_t{1} << mark % 64, std::memory_order_acq_rel);
 }

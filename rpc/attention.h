@@ -29,7 +29,7 @@
 //             after the bell is rung, so a peer that is killed or stopped between the two costs one bell more, and
 //             silences nobody.
 // Trust:      peers map the page read-write, because marks and epochs are theirs to write. A hostile peer can make us
-//             look for nothing, or silence itself and others; it is a process of our own user, which could kill us.
+//             look for nothing, and silence itself and others until the next Mend.
 // Threads:    thread-safe, except that the states of one Attention are set by one thread at a time.
 // See:        rpc/shm_port.h (who calls this in which order)
 #ifndef MANTA_RPC_ATTENTION_H_
@@ -98,6 +98,11 @@ class Attention {
   // Takes the I/O bell back after it rang: whoever writes from now on rings it again. Then the caller MUST look at all
   // its rings.
   void TakeIoBell();
+  // Peers can overwrite the page. Publishes again what they did overwrite, and takes back bells that are noted as rung.
+  // True: somebody may have been silenced, and the caller MUST look at all its rings, and wake the sleeper if there is
+  // something. By the thread that takes the I/O bell.
+  bool Mend();
+
   // Readable when the I/O bell was rung, for an event loop to watch.
   int io_bell_fd() const { return io_bell_.get(); }
 

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <string>
 #include <thread>
 #include <utility>
@@ -28,6 +29,11 @@ class AttentionFixture : public testing::Test {
   static bool IsReadable(int fd) {
     pollfd poll_fd{.fd = fd, .events = POLLIN, .revents = 0};
     return poll(&poll_fd, 1, 0) == 1;
+  }
+  void Overwrite(int with) {
+    AttentionFds fds = *own_->Share();
+    base::Mapping page = *base::Mapping::Map(fds.page.get(), kAttentionBytes, base::Mapping::Access::kReadWrite);
+    std::memset(page.mutable_data(), with, kAttentionBytes);
   }
   // How long a Sleep of at most a second takes.
   Duration SleepTime() {
@@ -161,14 +167,31 @@ TEST_F(AttentionTest, FullBellDoesNotBlock) {
 }
 
 TEST_F(AttentionTest, PageFullOfGarbageIsSurvived) {
-  AttentionFds fds = *own_->Share();
-  base::Mapping page = *base::Mapping::Map(fds.page.get(), kAttentionBytes, base::Mapping::Access::kReadWrite);
-  std::fill(page.mutable_data(), page.mutable_data() + kAttentionBytes, static_cast<char>(0xFF));
+  Overwrite(0xFF);
   peer_.Notify(0, Urgency::kCall);
   own_->TakeIoBell();
   own_->PrepareSleep();
   EXPECT_EQ(peer_.Notify(0, Urgency::kCall), Rang::kSleeper);  // what we publish is right again
   own_->Sleep(std::chrono::milliseconds(1));
+}
+
+TEST_F(AttentionTest, AnOverwrittenPageIsMended) {
+  for (const int with : {0xFF, 0x00}) {
+    Overwrite(with);
+    EXPECT_EQ(peer_.Notify(0, Urgency::kUrgent), Rang::kNothing) << "silenced";
+    EXPECT_TRUE(own_->Mend());
+    EXPECT_EQ(peer_.Notify(0, Urgency::kUrgent), Rang::kIoBell);
+    own_->TakeIoBell();
+    EXPECT_FALSE(own_->Mend()) << "nothing is wrong";
+  }
+}
+
+TEST_F(AttentionTest, ASleeperWhosePageIsOverwrittenIsRungAgain) {
+  own_->PrepareSleep();
+  Overwrite(0x00);
+  EXPECT_TRUE(own_->Mend());
+  EXPECT_EQ(peer_.Notify(0, Urgency::kCall), Rang::kSleeper);
+  EXPECT_LT(SleepTime(), std::chrono::milliseconds(500));
 }
 
 }  // namespace

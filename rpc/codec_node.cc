@@ -116,6 +116,16 @@ void Read(schema::PeerAnswer::Reader r, Decoder* in, PeerAnswer* m) {
   m->offer_mark = r.getOfferMark();
 }
 
+void Write(const PeerBroke& m, schema::PeerBroke::Builder b, Encoder*) {
+  WritePair(m.peer, b.initPeer());
+  b.setWhy(TextOf(m.why));
+}
+
+void Read(schema::PeerBroke::Reader r, Decoder* in, PeerBroke* m) {
+  m->peer = ReadProcess(r.getPeer());
+  in->Text(r.getWhy(), &m->why);
+}
+
 }  // namespace
 
 MANTA_RPC_MESSAGE(ProcessHello, PROCESS_HELLO)
@@ -127,5 +137,6 @@ MANTA_RPC_MESSAGE(JobEnd, JOB_END)
 MANTA_RPC_MESSAGE(Output, OUTPUT)
 MANTA_RPC_MESSAGE(PeerOffer, PEER_OFFER)
 MANTA_RPC_MESSAGE(PeerAnswer, PEER_ANSWER)
+MANTA_RPC_MESSAGE(PeerBroke, PEER_BROKE)
 
 }  // namespace manta::rpc

@@ -488,6 +488,12 @@ struct PeerAnswer {
   std::string refused;      // empty: accepted; else why not
   bool operator==(const PeerAnswer&) const = default;
 };
+// process -> own node: `peer` wrote what no process of ours writes into the ring that we share. Ends one of the two.
+struct PeerBroke {
+  ProcessId peer;
+  std::string why;
+  bool operator==(const PeerBroke&) const = default;
+};
 
 // ---------------------------------------------------------------- head (schema/head.capnp)
 
@@ -562,7 +568,7 @@ using MessageVariant =
                  ObjectResolve, ObjectResolved, ObjectPull, ObjectPulled, ObjectDrop, ObjectCopy, SegmentRequest,
                  SegmentGrant, SegmentReturn, SegmentMap, ProcessHello, ProcessWelcome, ProcessDied, DeathDrained,
                  ProcessExit, JobEnd, Output, PeerOffer, PeerAnswer, NodeRegister, NodeAccepted, NodeFenced, Heartbeat,
-                 NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted>;
+                 NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted, PeerBroke>;
 // Any message. A class, so that files which pass messages on do not each compile how sixty types are copied and freed.
 struct Message : MessageVariant {
   using MessageVariant::MessageVariant;

@@ -73,10 +73,11 @@ absl::StatusOr<uint32_t> PollingPage::TakeSlot() {
     free_.erase(free_.begin());
     return slot;
   }
-  const uint32_t slot = page()->slots_used.load(std::memory_order_relaxed);
-  if (slot >= PollingLayout::kSlots) return absl::ResourceExhaustedError("all polling slots of this node are taken");
-  page()->slots_used.store(slot + 1, std::memory_order_relaxed);
-  return slot;
+  if (slots_used_ == PollingLayout::kSlots) {
+    return absl::ResourceExhaustedError("all polling slots of this node are taken");
+  }
+  page()->slots_used.store(++slots_used_, std::memory_order_relaxed);
+  return slots_used_ - 1;
 }
 
 void PollingPage::ClearSlot(uint32_t slot) {

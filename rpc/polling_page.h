@@ -8,6 +8,7 @@
 // other
 //             costs no write, since it is their sum that decides. Each slot is written by its process alone, and
 //             cleared by the node at the process's death, so no death can leave a wrong sum behind.
+// Trust:      every process of the node can write to every line. Wrong sums cost time: who polls, and who sleeps.
 // Threads:    PollingPage externally synchronised; PollingSlot thread-safe.
 // See:        rpc/shm_port.h (who polls), rpc/attention.h
 #ifndef MANTA_RPC_POLLING_PAGE_H_
@@ -87,6 +88,7 @@ class PollingPage {
 
   base::UniqueFd fd_;
   base::Mapping mapping_;
+  uint32_t slots_used_ = 0;  // our own copy: every process can write to the page
   std::set<uint32_t> free_;
 };
 

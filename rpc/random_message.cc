@@ -347,6 +347,12 @@ void Fill(Rng* rng, PeerAnswer& x) {
   refused = Text(rng);
 }
 
+void Fill(Rng* rng, PeerBroke& x) {
+  auto& [peer, why] = x;
+  All(rng, peer);
+  why = Text(rng);
+}
+
 void Fill(Rng* rng, NodeRegister& x) {
   auto& [info, actors, ended] = x;
   All(rng, info, actors, ended);

@@ -125,10 +125,8 @@ void ShmPort::FreeMark(uint32_t mark) {
 }
 
 void ShmPort::PeerGone(ShmChannel* channel, const absl::Status& why) {
-  ++draining_;
-  channel->Drain(kWholeRing);
+  LookAt(channel);
   channel->End(why);
-  --draining_;
 }
 
 void ShmPort::Remove(ShmChannel* channel) {
@@ -297,6 +295,24 @@ bool ShmPort::WillRingSleeper() const {
     if (channel->WillRingSleeper()) return true;
   }
   return false;
+}
+
+void ShmPort::LookAt(ShmChannel* channel) {
+  ++draining_;
+  channel->Drain(kWholeRing);
+  --draining_;
+}
+
+bool ShmPort::Mend() {
+  bool found = attention_->Mend();
+  for (const Place& place : places_) {
+    const ShmChannel* channel = place.channel.get();
+    if (channel == nullptr || channel->closed() || !channel->HasWork()) continue;
+    attention_->SetMark(channel->mark());
+    found = true;
+  }
+  if (found) attention_->WakeSleeper();
+  return found;
 }
 
 bool ShmPort::Leave(Attending state) {

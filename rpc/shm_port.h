@@ -23,7 +23,9 @@
 //
 //             The I/O thread, when io_bell_fd() is readable: [pause 50 us]; port.TakeIoBell(); lock; Drain until it
 //             returns less than asked for; RingBells; unlock. Any other thread that sends: lock; Send...; RingBells;
-//             unlock. A thread that makes the waiting thread's `done` true: WakeWaiter().
+//             unlock. A thread that makes the waiting thread's `done` true: WakeWaiter(). Now and then the I/O thread
+//             does lock; if (port.Mend()) Drain...; unlock: so no peer that overwrites our page silences others for
+//             long.
 // Threads:    externally synchronised by the owner's lock, except: Wait() and HasWork() by the one waiting thread,
 // without
 //             the lock; TakeIoBell() by the one I/O thread; WakeWaiter() and io_bell_fd() by any.
@@ -93,6 +95,11 @@ class ShmPort {
   bool WillRingSleeper() const;
   // A thread that does not wait is about to call RingBells and then Leave: until then peers need not ring for it.
   void Attend() { attention_->Set(Attending::kAttended); }
+  // Drains one channel, whether or not anybody said that it has frames.
+  void LookAt(ShmChannel* channel);
+  // Puts right what a peer may have overwritten in the page (rpc/attention.h), and looks at every ring: one read each.
+  // True: drain, as after the I/O bell. The I/O thread alone.
+  [[nodiscard]] bool Mend();
   // The waiting thread goes off to do something else: publishes kBusy or kUnattended and looks once more. True: there
   // is work, drain it and call this again.
   [[nodiscard]] bool Leave(Attending state);

@@ -199,6 +199,19 @@ TEST(ShmPort, WhoRangASleeperSleepsAtOnce) {
   waiter.join();
 }
 
+TEST(ShmPort, MendFindsWhatNobodyWasToldOf) {
+  Hub hub(3);
+  for (int i = 0; i <= ShmPort::kIdlePassesMax + 1; ++i) hub.hub_->Drain(kAll);
+  ASSERT_EQ(hub.hub_->hot_count(), 0u);
+  ASSERT_FALSE(hub.hub_->Mend());
+  const CallRequest call = Call(++hub.sent_[1]);
+  ASSERT_TRUE(hub.pairs_[1].b->Send(call).ok());  // and its writer rings no bell
+  EXPECT_EQ(hub.hub_->Drain(kAll), 0u);
+  EXPECT_TRUE(hub.hub_->Mend());
+  hub.hub_->Drain(kAll);
+  hub.ExpectAllArrived();
+}
+
 TEST(ShmPort, LeavingLooksOnceMore) {
   Hub hub(1);
   EXPECT_FALSE(hub.hub_->Leave(Attending::kBusy));

@@ -83,6 +83,8 @@ enum MessageType {
   nodeDied @51;
   jobRegister @52;
   jobAccepted @53;
+
+  peerBroke @54;
 }
 
 struct ProcessId {

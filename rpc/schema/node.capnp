@@ -9,6 +9,7 @@
 #   process -- DeathDrained   -->  own node;   node -- DeathDrained -->  every home
 #   driver  <-- Output        ---  own node
 #   process -- PeerOffer      -->  own node  -->  other process of that node;  PeerAnswer comes back the same way
+#   process -- PeerBroke      -->  own node
 #
 # Order.   A node reports a death only after it has read all that the dead process had written to it: what the process
 #          said comes before the news that it is gone, on every channel on which both travel.
@@ -95,4 +96,12 @@ struct PeerAnswer {
   refused @2 :Text;            # absent: accepted; else why not
   mark @3 :UInt32;             # as in the offer
   offerMark @4 :UInt32;        # the offer's
+}
+
+struct PeerBroke {
+  # process -> own node, on the socket. The ring shared with `peer` holds what no process of ours writes. A ring never
+  # reconnects, so one of the two ends. Both can write to it, and the node cannot see who did: it ends the sender if
+  # the sender's ring to the node itself is bad, or if `peer` is a driver or no process of its job here; else `peer`.
+  peer @0 :Common.ProcessId;
+  why @1 :Text;
 }

@@ -23,6 +23,7 @@ namespace {
 
 constexpr size_t kFramesPerDrain = 256;
 constexpr size_t kOffersWaitingMax = 1024;  // to one process that still joins
+constexpr Duration kMendInterval = std::chrono::milliseconds(250);
 constexpr Duration kExitStatusWait = std::chrono::milliseconds(20);
 constexpr int kKillRoundsMax = 500;  // of a millisecond
 
@@ -96,6 +97,7 @@ absl::Status Daemon::Open() {
     port_->TakeIoBell();
     DrainRings();
   });
+  loop_->RunAfter(kMendInterval, [this] { MendRings(); });
   output_ = std::make_unique<OutputFiles>(loop_, spec_.log_dir, [this](rpc::Output output) {
     for (auto& [id, connection] : connections_) {
       if (connection->kind == rpc::ProcessKind::kDriver && connection->ring != nullptr) {
@@ -279,6 +281,11 @@ void Daemon::DrainRings() {
   ArmTimer();
 }
 
+void Daemon::MendRings() {
+  if (port_->Mend()) DrainRings();
+  loop_->RunAfter(kMendInterval, [this] { MendRings(); });
+}
+
 void Daemon::OnMessage(rpc::Channel& channel, rpc::Message message) {
   Handle(MessageReceived{channel.peer(), std::move(message)});
 }
@@ -399,6 +406,10 @@ void Daemon::OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors r
     answer->from = connection.process;
     Connection* target = Find(answer->to);
     if (target != nullptr && !target->ended) (void)target->control->Send(*answer, Borrow(received.descriptors));
+  } else if (std::holds_alternative<rpc::PeerBroke>(received.message)) {
+    // If what it wrote to us is bad, too, it ends, and its word counts for nothing.
+    if (connection.ring != nullptr) port_->LookAt(connection.ring);
+    if (connection.kill_reason.empty()) Handle(MessageReceived{connection.process, std::move(received.message)});
   } else {
     Kill(connection, std::string(rpc::MessageName(received.message)) + " on its control socket");
   }

@@ -120,6 +120,7 @@ class Daemon final : private rpc::Channel::Handler {
   void OnProcessGone(uint64_t id);
   void Kill(Connection& connection, const std::string& why);
   void DrainRings();
+  void MendRings();
   void ArmTimer();
 
   base::EventLoop* const loop_;

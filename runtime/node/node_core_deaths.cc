@@ -14,6 +14,21 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ProcessDied& message) {
   if (from == DaemonOf(message.process.node) && message.process.is_user_process()) BeginDeath(message);
 }
 
+// Both ends can write to a ring, and nobody else: one of them did. A driver is believed, and is not ended on the word
+// of its workers; nor is a process of another job.
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::PeerBroke& message) {
+  const node::LocalProcess* sender = processes_.Find(from);
+  if (sender == nullptr) return;
+  if (message.peer == DaemonOf(self_)) {
+    return Emit(KillProcess{from, "it overwrote its ring from the node: " + message.why});
+  }
+  const node::LocalProcess* peer = processes_.Find(message.peer);
+  if (peer == nullptr) return;  // it has ended meanwhile
+  const bool believed = peer->kind == rpc::ProcessKind::kWorker && peer->job == sender->job;
+  Emit(KillProcess{believed ? message.peer : from, "it broke the protocol on the ring between " + ToString(from) +
+                                                       " and " + ToString(message.peer) + ": " + message.why});
+}
+
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::DeathDrained& message) {
   node::DeathTable::Output output;
   if (from.is_user_process()) {

@@ -90,6 +90,7 @@ struct NodeCore::Impl {
   void OnMessage(ProcessId from, rpc::SegmentMap& message);
   void OnMessage(ProcessId from, rpc::ProcessDied& message);
   void OnMessage(ProcessId from, rpc::DeathDrained& message);
+  void OnMessage(ProcessId from, rpc::PeerBroke& message);
   void OnMessage(ProcessId from, rpc::JobEnd& message);
   void OnMessage(ProcessId from, rpc::NodeAccepted& message);
   void OnMessage(ProcessId from, rpc::NodeFenced& message);

@@ -79,6 +79,38 @@ TEST_F(NodeCoreTest, IgnoresWhatUnknownAndDeadProcessesSay) {
   EXPECT_EQ(counts().home_entries, 0u);
 }
 
+TEST_F(NodeCoreTest, ABrokenRingEndsOneOfTheTwoAndNeverTheDriver) {
+  Join();
+  const ProcessId driver = Driver();
+  const ProcessId first = Lease(driver, 1).worker;
+  const ProcessId second = Lease(driver, 2).worker;
+  From(driver, rpc::PeerBroke{first, "no header"});
+  EXPECT_EQ(TakeKills(), std::set<ProcessId>{first});
+  From(second, rpc::PeerBroke{first, "no header"});
+  EXPECT_EQ(TakeKills(), std::set<ProcessId>{first});
+  From(second, rpc::PeerBroke{driver, "no header"});
+  EXPECT_EQ(TakeKills(), std::set<ProcessId>{second});
+  From(second, rpc::PeerBroke{DaemonOf(kSelf), "no header"});
+  EXPECT_EQ(TakeKills(), std::set<ProcessId>{second});
+}
+
+TEST_F(NodeCoreTest, ABrokenRingToTheDeadOrToAnotherJobEndsNobodyElse) {
+  Join();
+  const ProcessId driver = Driver(1);
+  const ProcessId stranger = Driver(2);
+  AskLease(stranger, 1, 1, 0, 2);
+  const ProcessId foreign = TakeStarts().at(0);
+  Hello(foreign);
+  const ProcessId worker = Lease(driver, 1).worker;
+  From(worker, rpc::PeerBroke{foreign, "no header"});
+  EXPECT_EQ(TakeKills(), std::set<ProcessId>{worker});
+  Ended(foreign);
+  actions_.clear();
+  From(worker, rpc::PeerBroke{foreign, "no header"});
+  From(worker, rpc::PeerBroke{{kSelf, 99}, "no header"});
+  EXPECT_THAT(TakeKills(), IsEmpty());
+}
+
 TEST_F(NodeCoreTest, TellsTheOthersOfADeathAndGathersTheirAnswers) {
   Join();
   See({Node(6, 2)});

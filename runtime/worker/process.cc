@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +29,7 @@ constexpr size_t kFramesPerDrain = 256;
 constexpr Duration kDropDelay = std::chrono::milliseconds(10);
 constexpr Duration kCloseLook = std::chrono::milliseconds(1);
 constexpr Duration kFollowerLook = std::chrono::milliseconds(100);
+constexpr Duration kMendInterval = std::chrono::milliseconds(250);
 // An unattended process is not drained at once: user code is likely to come back, or more frames to come.
 constexpr useconds_t kUnattendedPauseUs = 50;
 
@@ -65,6 +67,9 @@ class Process::Impl : private rpc::Channel::Handler {
   void OnPeerOffer(const rpc::PeerOffer& offer, std::vector<base::UniqueFd> fds) MANTA_REQUIRES(mutex_);
   void OnPeerAnswer(const rpc::PeerAnswer& answer, std::vector<base::UniqueFd> fds) MANTA_REQUIRES(mutex_);
   void OnIoBell();
+  void DrainRings();
+  void MendRings();
+  void ReportBroken() MANTA_REQUIRES(mutex_);
   void OnDaemonGone(const std::string& why);
 
   void Handle(ProcessEvent event) MANTA_REQUIRES(mutex_);
@@ -97,6 +102,7 @@ class Process::Impl : private rpc::Channel::Handler {
   };
   std::map<ProcessId, Peer> peers_ MANTA_GUARDED_BY(mutex_);
   std::map<uint32_t, ProcessId> offers_ MANTA_GUARDED_BY(mutex_);  // by mark
+  std::vector<rpc::PeerBroke> broken_ MANTA_GUARDED_BY(mutex_);    // in this turn
   Time now_ MANTA_GUARDED_BY(mutex_){};
 
   using Runnable = std::variant<Execute, ConstructActor>;
@@ -324,6 +330,7 @@ void Process::Impl::EndCallingTurn() {
 
 // Tells peers and waiting threads what this turn has done. Before the lock is given up.
 void Process::Impl::EndTurn() {
+  if (!broken_.empty()) ReportBroken();
   const rpc::PeerAttention::Rang rang = port_->RingBells();
   if (rang == rpc::PeerAttention::Rang::kSleeper) rang_ = rang;
   if (std::exchange(something_ready_, false)) {
@@ -467,6 +474,25 @@ void Process::Impl::OnClosed(rpc::Channel& channel, const absl::Status& why) {
     MANTA_LOG(kInfo) << text;  // its death is reported by the daemon
   } else {
     MANTA_LOG(kWarning) << text;
+    broken_.push_back({channel.peer(), base::Message(why)});
+  }
+}
+
+// A broken ring never mends, so a process ends with it: which, the node decides (rpc/schema/node.capnp). Both sides can
+// write to a ring; but if the node's ring is broken, too, it was this process that wrote to all of them.
+void Process::Impl::ReportBroken() {
+  const ProcessId daemon = DaemonOf(self.node);
+  const auto own = peers_.find(daemon);
+  if (own != peers_.end()) port_->LookAt(own->second.channels.front());
+  const std::vector<rpc::PeerBroke> broken = std::exchange(broken_, {});
+  const auto is_daemon = [daemon](const rpc::PeerBroke& ring) { return ring.peer == daemon; };
+  const auto own_ring = std::find_if(broken.begin(), broken.end(), is_daemon);
+  if (own_ring == broken.end()) {
+    for (const rpc::PeerBroke& ring : broken) (void)control_.Send(ring);
+  } else if (is_worker_) {
+    (void)control_.Send(*own_ring);
+  } else {
+    shutdown(control_.fd(), SHUT_RDWR);  // the end of the job, on both sides
   }
 }
 
@@ -479,6 +505,7 @@ void Process::Impl::RunIoThread() {
   pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are the user's threads' business
   control_watch_ = loop_->WatchFd(control_.fd(), base::kReadable, [this](int) { OnControl(); });
   bell_watch_ = loop_->WatchFd(port_->io_bell_fd(), base::kReadable, [this](int) { OnIoBell(); });
+  loop_->RunAfter(kMendInterval, [this] { MendRings(); });
   loop_->Run();
   control_watch_.Reset();
   bell_watch_.Reset();
@@ -487,6 +514,10 @@ void Process::Impl::RunIoThread() {
 void Process::Impl::OnIoBell() {
   usleep(kUnattendedPauseUs);
   port_->TakeIoBell();
+  DrainRings();
+}
+
+void Process::Impl::DrainRings() {
   while (true) {
     base::MutexLock lock(&mutex_);
     now_ = base::SystemClock().Now();
@@ -494,6 +525,16 @@ void Process::Impl::OnIoBell() {
     EndTurn();
     if (frames < kFramesPerDrain) return;
   }
+}
+
+void Process::Impl::MendRings() {
+  bool found = false;
+  {
+    base::MutexLock lock(&mutex_);
+    found = port_->Mend();
+  }
+  if (found) DrainRings();
+  loop_->RunAfter(kMendInterval, [this] { MendRings(); });
 }
 
 void Process::Impl::OnControl() {
