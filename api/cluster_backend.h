@@ -85,6 +85,7 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
   runtime::Constructed Construct(rpc::ActorSpec spec, uint64_t incarnation) override;
   void AfterExecuted() override;
   std::vector<Payload> ToPayloads(std::vector<rpc::Value>& args);
+  void RefuseResults(runtime::Executed* executed, ErrorValue* error);
 
   ClusterRef* NewRef(const ObjectId& object);
   rpc::Value ToValue(const Serialized& value);

@@ -91,6 +91,7 @@ rpc::Value ClusterBackend::ToValue(const Serialized& value) {
     if (ref->ready() && ref->value.kind == rpc::Value::Kind::kStored) nested.location = ref->value.location;
     out.refs.push_back(nested);
   }
+  if (rpc::EncodedBytesMax(out) > rpc::kValuesBytesMax) return out;  // the core refuses it
   const size_t bytes = EncodedBytes(value);
   if (bytes <= kInlineBytesMax) {
     if (bytes <= Bytes::kInlineBytesMax) {

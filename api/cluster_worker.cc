@@ -76,6 +76,7 @@ runtime::Executed ClusterBackend::Execute(rpc::CallRequest request) {
         if (value.kind == rpc::Value::Kind::kStored) value.object = {request.call.caller, request.call.number, index};
         executed.returns.push_back(std::move(value));
       }
+      if (rpc::EncodedBytesMax(executed.returns) > rpc::kValuesBytesMax) RefuseResults(&executed, &result.error);
     }
   } catch (const Error& error) {  // no room for the result, or an argument that is lost
     result.error = error.value();
@@ -84,6 +85,16 @@ runtime::Executed ClusterBackend::Execute(rpc::CallRequest request) {
   executed.exit_actor = result.exit_actor;
   returned = std::move(result.returns);
   return executed;
+}
+
+// The results do not fit into one message: the call ends with an error instead, and the room that they took is free.
+void ClusterBackend::RefuseResults(runtime::Executed* executed, ErrorValue* error) {
+  const std::vector<rpc::Value> returns = std::exchange(executed->returns, {});
+  error->code = static_cast<uint16_t>(rpc::ErrorCode::kSerialization);
+  error->message = rpc::TooLargeText("the results", returns);
+  for (const rpc::Value& value : returns) {
+    if (value.kind == rpc::Value::Kind::kStored) process_->store().Abandon({value.location, nullptr, nullptr});
+  }
 }
 
 runtime::Constructed ClusterBackend::Construct(rpc::ActorSpec spec, uint64_t incarnation) {

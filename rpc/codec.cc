@@ -75,6 +75,14 @@ absl::StatusOr<Message> Decode(uint16_t type, const void* data, size_t size, siz
   return kDecode[type](data, size, capnp_bytes);
 }
 
+std::string TooLargeText(const std::string& what, const std::vector<Value>& values) {
+  size_t refs = 0;
+  for (const Value& value : values) refs += value.refs.size();
+  return what + " are too large for one message: " + std::to_string(EncodedBytesMax(values)) + " bytes with " +
+         std::to_string(refs) + " refs in them; the limit is " + std::to_string(kValuesBytesMax) +
+         " bytes, a ref takes 64. Pass fewer at a time, or Put some, and pass the refs to that";
+}
+
 const char* MessageName(uint16_t type) { return type < kMessageTypeCount ? kNames[type] : "unknown"; }
 
 const char* MessageName(const Message& message) { return MessageName(TypeOf(message)); }

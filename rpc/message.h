@@ -85,6 +85,19 @@ struct Value {
   bool operator==(const Value&) const = default;
 };
 
+// What the values of one message may take together. Whoever makes values refuses what is above it, so that no message
+// is too large to be sent: everything else in one is small.
+inline constexpr size_t kValuesBytesMax = 896 << 10;
+// At least what `value` takes in a message.
+inline size_t EncodedBytesMax(const Value& value) { return 160 + value.bytes.size() + 64 * value.refs.size(); }
+inline size_t EncodedBytesMax(const std::vector<Value>& values) {
+  size_t bytes = 0;
+  for (const Value& value : values) bytes += EncodedBytesMax(value);
+  return bytes;
+}
+// Says that `values` are above the limit, and what to do. `what`: "the arguments".
+std::string TooLargeText(const std::string& what, const std::vector<Value>& values);
+
 enum class Outcome : uint8_t { kOk, kError, kNotExecuted, kUnknown };
 
 // ---------------------------------------------------------------- calls (schema/task.capnp)

@@ -47,9 +47,10 @@ class MethodCall {
  public:
   explicit MethodCall(internal::RefHandle actor) : actor_(std::move(actor)) {}
 
-  // What the call is called in logs and errors; default: the method's name.
+  // What the call is called in logs and errors; default: the method's name. At most 256 bytes, not empty (else
+  // InvalidArgumentError).
   MethodCall& Name(std::string name) {
-    options_.name = std::move(name);
+    options_.name = internal::CheckedName("Name", std::move(name));
     return *this;
   }
   // How often to run it again, in its place in the order, when the actor died while it ran and is restarted
@@ -240,10 +241,12 @@ class Actor {
 };
 
 // The living actor `name` of `name_space` (empty: the job's own); nothing if there is none. Waits for the answer.
-// Calls on it end with a FunctionNotFoundError if it is not of class T.
+// Calls on it end with a FunctionNotFoundError if it is not of class T. InvalidArgumentError: no actor can be named so.
 template <class T>
 std::optional<ActorHandle<T>> GetActor(const std::string& name, const std::string& name_space = "") {
-  std::optional<internal::ActorRef> found = internal::Current().GetActor(name, name_space);
+  if (!name_space.empty()) internal::CheckedName("GetActor: a namespace", name_space);
+  std::optional<internal::ActorRef> found =
+      internal::Current().GetActor(internal::CheckedName("GetActor: a name", name), name_space);
   if (!found) return std::nullopt;
   return ActorHandle<T>(std::move(*found));
 }

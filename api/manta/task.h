@@ -35,9 +35,10 @@ class Task {
   using Type = internal::FunctionSignature<std::remove_const_t<decltype(F)>>;
 
  public:
-  // What the task is called in logs, errors and `manta list tasks`; default: the function's name.
+  // What the task is called in logs, errors and `manta list tasks`; default: the function's name. At most 256 bytes, not
+  // empty (else InvalidArgumentError).
   Task& Name(std::string name) {
-    options_.name = std::move(name);
+    options_.name = internal::CheckedName("Name", std::move(name));
     return *this;
   }
   // Amounts (>= 0, to a ten-thousandth) of custom resources that its worker's node must have free, by name.

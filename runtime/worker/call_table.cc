@@ -41,6 +41,8 @@ Call* CallTable::Submit(SubmitCall* submit) {
   if (AnyRefs(submit->args)) {
     TakeArguments(call, std::move(submit->args));
     submit->args.clear();
+  } else {
+    RefuseIfTooLarge(call, submit->args);
   }
   return call;
 }
@@ -59,11 +61,12 @@ Call* CallTable::SubmitCreation(SubmitActor submit) {
     TakeArguments(call, std::move(args));
   } else {
     call->args = std::move(args);
+    RefuseIfTooLarge(call, call->args);
   }
   return call;
 }
 
-void CallTable::SubmitPut(runtime::SubmitPut submit, ErrorCode refused) {
+void CallTable::SubmitPut(runtime::SubmitPut submit, ErrorCode refused, std::string why) {
   Call* call = store_->Add(submit.number);
   call->kind = Call::Kind::kPut;
   AddResults(call, {submit.handle});
@@ -71,7 +74,7 @@ void CallTable::SubmitPut(runtime::SubmitPut submit, ErrorCode refused) {
   const ObjectId id = store_->result_id(*call, 0);
   ObjectEntry* entry = &call->result;
   if (refused != ErrorCode::kNone) {
-    refs_->SetError(id, entry, CallError(*call, refused, "this process's node daemon is gone, and its store with it"));
+    refs_->SetError(id, entry, CallError(*call, refused, std::move(why)));
     return refs_->ForgetUnreferenced(id);
   }
   refs_->HoldRefs(submit.value);
@@ -120,6 +123,7 @@ void CallTable::TakeArguments(Call* call, std::vector<Value> args) {
       return;
     }
   }
+  if (call->deps == 0) RefuseIfTooLarge(call, call->args);
 }
 
 bool CallTable::OnArgument(Call* call, const ObjectId& object) {
@@ -131,6 +135,7 @@ bool CallTable::OnArgument(Call* call, const ObjectId& object) {
     progress = true;
     if (!TakeArgument(call, &arg)) break;
   }
+  if (progress && call->deps == 0 && !call->completed) RefuseIfTooLarge(call, call->args);
   return progress && (call->deps == 0 || call->completed);
 }
 
@@ -155,6 +160,11 @@ bool CallTable::TakeArgument(Call* call, Value* arg) {
     arg->object = id;  // its hold goes on
   }
   return true;
+}
+
+void CallTable::RefuseIfTooLarge(Call* call, const std::vector<Value>& args) {
+  if (rpc::EncodedBytesMax(args) <= rpc::kValuesBytesMax) return;
+  Fail(call, CallError(*call, ErrorCode::kInvalidArgument, rpc::TooLargeText("the arguments", args)));
 }
 
 // ---------------------------------------------------------------- attempts

@@ -36,8 +36,8 @@ class CallTable {
   Call* Submit(SubmitCall* submit);
   // An actor's creation: the arguments are taken out of the spec.
   Call* SubmitCreation(SubmitActor submit);
-  // `refused`: why there can be no such object (kNone: there can).
-  void SubmitPut(runtime::SubmitPut submit, rpc::ErrorCode refused);
+  // `refused` (kNone: it is not): there can be no such object, and `why`.
+  void SubmitPut(runtime::SubmitPut submit, rpc::ErrorCode refused, std::string why);
 
   // An argument is known. True: the call has all of them now; or it failed (completed).
   bool OnArgument(Call* call, const ObjectId& object);
@@ -70,6 +70,7 @@ class CallTable {
   void AddResults(Call* call, const std::vector<Cookie>& handles);
   void TakeArguments(Call* call, std::vector<rpc::Value> args);
   bool TakeArgument(Call* call, rpc::Value* arg);
+  void RefuseIfTooLarge(Call* call, const std::vector<rpc::Value>& args);
 
   const ProcessOptions& options_;
   Outbox* const out_;

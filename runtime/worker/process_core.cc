@@ -112,10 +112,14 @@ void ProcessCore::Impl::On(SubmitActor& submit) {
 void ProcessCore::Impl::On(SubmitPut& submit) {
   if (out.daemon_lost() && submit.value.kind != rpc::Value::Kind::kInline) {
     submit.value = {};  // there is no store any more; the handle says so
-    calls.SubmitPut(std::move(submit), ErrorCode::kNodeDied);
-    return;
+    return calls.SubmitPut(std::move(submit), ErrorCode::kNodeDied,
+                           "this process's node daemon is gone, and its store with it");
   }
-  calls.SubmitPut(std::move(submit), ErrorCode::kNone);
+  if (rpc::EncodedBytesMax(submit.value) > rpc::kValuesBytesMax) {
+    std::string why = rpc::TooLargeText("the value's parts", {submit.value});
+    return calls.SubmitPut(std::move(submit), ErrorCode::kInvalidArgument, std::move(why));
+  }
+  calls.SubmitPut(std::move(submit), ErrorCode::kNone, "");
 }
 
 // True: no calls are taken any more, and this one has been failed.
