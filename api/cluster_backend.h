@@ -64,6 +64,7 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
   ContextInfo Context() override;
   bool Drain(std::optional<std::chrono::nanoseconds> timeout) override;
   uint64_t Shutdown() override;
+  void AfterForkInChild() noexcept override { process_->AfterForkInChild(); }
 
   // Which Init this is.
   void set_generation(uint64_t generation) { generation_ = generation; }

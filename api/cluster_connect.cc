@@ -65,6 +65,7 @@ void RunIfNotDriver(int argc, char** argv, const std::function<void()>& on_worke
       absl::StatusOr<runtime::WorkerStart> start = runtime::DecodeWorkerStart(role->detail.substr(0, split));
       if (!start.ok()) Fail("worker", start.status());
       start->node_socket = std::move(role->socket);
+      runtime::DieFirst();
       RunWorker(*std::move(start), split == std::string::npos ? "" : role->detail.substr(split + 1), on_worker_start);
     }
   }

@@ -39,7 +39,7 @@ absl::StatusOr<size_t> SendWithFds(int socket, std::span<const char> data, std::
 
 struct Received {
   size_t size = 0;            // 0: end of file
-  std::vector<UniqueFd> fds;  // close-on-exec
+  std::vector<UniqueFd> fds;  // close-on-exec; none of them if this process has too few numbers left for all
 };
 // One recvmsg into `buffer`. kUnavailable: nothing there. kDataLoss: the message carried more than kFdsPerMessageMax
 // descriptors, or was longer than the buffer (kSeqPacket); all its descriptors were closed.

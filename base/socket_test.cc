@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -109,6 +110,24 @@ TEST_F(SocketTest, PacketsKeepTheirBoundsAndMustFit) {
   EXPECT_EQ(Receive(pair->second.get()), "two");
   ASSERT_TRUE(SendWithFds(pair->first.get(), std::string(100, 'x'), {}).ok());
   EXPECT_EQ(Receive(pair->second.get()), "DATA_LOSS: message is longer than the buffer");
+}
+
+TEST_F(SocketTest, DescriptorsThatFindNoNumberAreLostAndTheMessageIsNot) {
+  const auto pair = SocketPair();
+  const std::vector<int> fds(3, 0);
+  ASSERT_TRUE(SendWithFds(pair->first.get(), std::string_view("x"), fds).ok());
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  UniqueFd next(dup(0));
+  const rlimit few = {static_cast<rlim_t>(next.get()) + 1, before.rlim_max};
+  next.reset();  // room for one
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  char buffer[8];
+  const absl::StatusOr<Received> received = RecvWithFds(pair->second.get(), buffer);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(received.ok()) << received.status();
+  EXPECT_EQ(received->size, 1u);
+  EXPECT_TRUE(received->fds.empty());
 }
 
 TEST_F(SocketTest, TooManyDescriptorsAreRefused) {

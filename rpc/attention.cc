@@ -24,16 +24,17 @@ Attending StateOf(uint64_t sleep_word) { return static_cast<Attending>(sleep_wor
 std::string PathOf(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 // Both kinds take 8 bytes. A bell that was rung so often that it is full is rung.
-void RingBell(int bell) {
+// False: there is no bell (any more).
+bool RingBell(int bell) {
   const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = write(bell, &one, sizeof(one));
+  return write(bell, &one, sizeof(one)) > 0 || errno == EAGAIN;
 }
 
 // The same for a sleep bell, without the hint that the caller is about to sleep: the bytes are lent to the pipe.
-void RingFarBell(int bell) {
+bool RingFarBell(int bell) {
   static const uint64_t one = 1;
   const iovec bytes{.iov_base = const_cast<uint64_t*>(&one), .iov_len = sizeof(one)};
-  if (vmsplice(bell, &bytes, 1, SPLICE_F_NONBLOCK) < 0) RingBell(bell);
+  return vmsplice(bell, &bytes, 1, SPLICE_F_NONBLOCK) >= 0 || RingBell(bell);
 }
 
 // An eventfd gives its whole count in 8 bytes; of a pipe that was rung oftener the rest wakes once for nothing.
@@ -200,8 +201,8 @@ PeerAttention::Rang PeerAttention::Notify(uint32_t mark, Urgency urgency, Core c
       return Rang::kNothing;
     case Attending::kAsleep:
       if (page()->sleep_rung.load(std::memory_order_relaxed) != EpochOf(word)) {
-        core == Core::kThis ? RingBell(sleep_bell_.get()) : RingFarBell(sleep_bell_.get());
-        page()->sleep_rung.store(EpochOf(word), std::memory_order_relaxed);
+        const bool rung = core == Core::kThis ? RingBell(sleep_bell_.get()) : RingFarBell(sleep_bell_.get());
+        if (rung) page()->sleep_rung.store(EpochOf(word), std::memory_order_relaxed);
       }
       return Rang::kSleeper;
     case Attending::kBusy:
@@ -212,8 +213,7 @@ PeerAttention::Rang PeerAttention::Notify(uint32_t mark, Urgency urgency, Core c
   }
   const uint64_t epoch = page()->io_epoch.load(std::memory_order_relaxed);
   if (page()->io_rung.load(std::memory_order_relaxed) == epoch) return Rang::kNothing;
-  RingBell(io_bell_.get());
-  page()->io_rung.store(epoch, std::memory_order_relaxed);
+  if (RingBell(io_bell_.get())) page()->io_rung.store(epoch, std::memory_order_relaxed);
   return Rang::kIoBell;
 }
 

@@ -72,12 +72,14 @@ void Write(const LeasePending& m, schema::LeasePending::Builder b, Encoder*) {
   WritePair(m.caller, b.initCaller());
   b.setRequest(m.request);
   b.setReason(TextOf(m.reason));
+  b.setWorkerLimit(m.worker_limit);
 }
 
 void Read(schema::LeasePending::Reader r, Decoder* in, LeasePending* m) {
   m->caller = ReadProcess(r.getCaller());
   m->request = r.getRequest();
   in->Text(r.getReason(), &m->reason);
+  m->worker_limit = r.getWorkerLimit();
 }
 
 }  // namespace

@@ -216,6 +216,10 @@ void Write(const SegmentMap& m, schema::SegmentMap::Builder b, Encoder*) { b.set
 
 void Read(schema::SegmentMap::Reader r, Decoder*, SegmentMap* m) { m->segment = r.getSegment(); }
 
+void Write(const SegmentGone& m, schema::SegmentGone::Builder b, Encoder*) { b.setSegment(m.segment); }
+
+void Read(schema::SegmentGone::Reader r, Decoder*, SegmentGone* m) { m->segment = r.getSegment(); }
+
 }  // namespace
 
 MANTA_RPC_MESSAGE(ObjectSeal, OBJECT_SEAL)
@@ -234,5 +238,6 @@ MANTA_RPC_MESSAGE(SegmentRequest, SEGMENT_REQUEST)
 MANTA_RPC_MESSAGE(SegmentGrant, SEGMENT_GRANT)
 MANTA_RPC_MESSAGE(SegmentReturn, SEGMENT_RETURN)
 MANTA_RPC_MESSAGE(SegmentMap, SEGMENT_MAP)
+MANTA_RPC_MESSAGE(SegmentGone, SEGMENT_GONE)
 
 }  // namespace manta::rpc

@@ -193,6 +193,7 @@ struct LeasePending {
   ProcessId caller;
   uint64_t request = 0;
   std::string reason;
+  bool worker_limit = false;  // the node runs as many workers as it may
   bool operator==(const LeasePending&) const = default;
 };
 
@@ -426,6 +427,12 @@ struct SegmentMap {
   bool operator==(const SegmentMap&) const = default;
 };
 
+// node -> process that was given its descriptor: the segment is no more; what is mapped of it is only in the way.
+struct SegmentGone {
+  uint64_t segment = 0;
+  bool operator==(const SegmentGone&) const = default;
+};
+
 // ---------------------------------------------------------------- processes and nodes (schema/node.capnp)
 
 enum class ProcessKind : uint8_t { kDriver, kWorker, kZygote };
@@ -581,7 +588,7 @@ using MessageVariant =
                  ObjectResolve, ObjectResolved, ObjectPull, ObjectPulled, ObjectDrop, ObjectCopy, SegmentRequest,
                  SegmentGrant, SegmentReturn, SegmentMap, ProcessHello, ProcessWelcome, ProcessDied, DeathDrained,
                  ProcessExit, JobEnd, Output, PeerOffer, PeerAnswer, NodeRegister, NodeAccepted, NodeFenced, Heartbeat,
-                 NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted, PeerBroke>;
+                 NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted, PeerBroke, SegmentGone>;
 // Any message. A class, so that files which pass messages on do not each compile how sixty types are copied and freed.
 struct Message : MessageVariant {
   using MessageVariant::MessageVariant;

@@ -195,8 +195,8 @@ void Fill(Rng* rng, LeaseBlocked& x) {
   All(rng, lease, blocked);
 }
 void Fill(Rng* rng, LeasePending& x) {
-  auto& [caller, request, reason] = x;
-  All(rng, caller, request);
+  auto& [caller, request, reason, worker_limit] = x;
+  All(rng, caller, request, worker_limit);
   reason = Text(rng);
 }
 
@@ -302,6 +302,11 @@ void Fill(Rng* rng, SegmentReturn& x) {
   All(rng, segment, offset, size_bytes);
 }
 void Fill(Rng* rng, SegmentMap& x) {
+  auto& [segment] = x;
+  All(rng, segment);
+}
+
+void Fill(Rng* rng, SegmentGone& x) {
   auto& [segment] = x;
   All(rng, segment);
 }

@@ -53,6 +53,13 @@ void StoreClient::Abandon(const Room& room) {
   (void)socket_->Send(rpc::SegmentReturn{room.location.segment, room.location.offset, bytes});
 }
 
+bool StoreClient::Forget(uint64_t segment) {
+  if (!mutex_.TryLock()) return false;
+  const auto gone = segments_.extract(segment);  // unmapped after the lock is given up
+  mutex_.Unlock();
+  return true;
+}
+
 void StoreClient::Close() {
   base::MutexLock lock(&mutex_);
   socket_.reset();

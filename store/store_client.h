@@ -47,6 +47,10 @@ class StoreClient {
   // The bytes at `location` (of this node). Maps the segment on first use.
   absl::StatusOr<View> Read(const rpc::StoreLocation& location);
 
+  // The node has destroyed the segment: it is unmapped once the last View and Room in it is gone. False: somebody waits
+  // for the daemon just now, try again later.
+  bool Forget(uint64_t segment);
+
   // Closes the socket; what is mapped stays until the last View and Room in it is gone. From then on: kUnavailable.
   void Close();
 

@@ -85,6 +85,7 @@ enum MessageType {
   jobAccepted @53;
 
   peerBroke @54;
+  segmentGone @55;
 }
 
 struct ProcessId {

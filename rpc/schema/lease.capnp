@@ -70,4 +70,5 @@ struct LeasePending {
   caller @0 :Common.ProcessId;
   request @1 :UInt64;
   reason @2 :Text;
+  workerLimit @3 :Bool;        # the node runs as many workers as it may: WorkerLimitError, if its Timeout passes
 }

@@ -8,7 +8,8 @@
 #   home    -- ObjectResolved -->  node of the asker  -->  asker
 #   home    -- ObjectDrop     -->  node with a copy;       node -- ObjectCopy --> home
 #   node    -- ObjectPull     -->  node with a copy;       ObjectPulled comes back, on a data connection
-#   process -- SegmentRequest, SegmentReturn, SegmentMap --> own node;  SegmentGrant, SegmentMap come back
+#   process -- SegmentRequest, SegmentReturn, SegmentMap --> own node;  SegmentGrant, SegmentMap come back;
+#                                                                        SegmentGone when it is destroyed
 #
 # Order.   Per channel, and kept by the forwarding node: this is what the protocol rests on. A ticket is written into
 #          the holder's channel to its own node before the message that carries the ref is written anywhere; a node
@@ -148,5 +149,11 @@ struct SegmentReturn {
 
 struct SegmentMap {
   # process -> own node: I want to read this segment. The answer is the same message, with its descriptor.
+  segment @0 :UInt64;
+}
+
+struct SegmentGone {
+  # node -> process that was given the segment's descriptor, on its ring. The node has destroyed it; a mapping keeps its
+  # memory in use, beyond the store's quota, and goes once nothing in it is being read.
   segment @0 :UInt64;
 }

@@ -25,6 +25,7 @@ constexpr size_t kFramesPerDrain = 256;
 constexpr size_t kOffersWaitingMax = 1024;  // to one process that still joins
 constexpr Duration kMendInterval = std::chrono::milliseconds(250);
 constexpr Duration kExitStatusWait = std::chrono::milliseconds(20);
+constexpr Duration kEndWait = std::chrono::milliseconds(100);
 constexpr int kKillRoundsMax = 500;  // of a millisecond
 
 std::vector<int> Borrow(const std::vector<base::UniqueFd>& fds) {
@@ -351,10 +352,14 @@ void Daemon::OnControl(uint64_t id) {
       if (connection.kind == rpc::ProcessKind::kWorker && connection.pid == 0) return;
       if (connection.kind == rpc::ProcessKind::kDriver) {
         OnProcessGone(id);  // an orderly end: the driver lives on, its job does not
+      } else if (absl::IsCancelled(received.status())) {
+        // It ends, and its pidfd will say so; if not, user code closed the socket.
+        loop_->RunAfter(kEndWait, [this, id] {
+          auto alive = connections_.find(id);
+          if (alive != connections_.end()) Kill(*alive->second, "it closed its socket to the node");
+        });
       } else {
-        Kill(connection, absl::IsCancelled(received.status())
-                             ? "it closed its socket to the node"
-                             : "junk on its socket: " + base::Message(received.status()));
+        Kill(connection, "junk on its socket: " + base::Message(received.status()));
       }
       return;
     }

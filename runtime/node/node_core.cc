@@ -162,6 +162,7 @@ void NodeCore::Impl::On(ProcessEnded& event) {
   store::ObjectTable::Actions store_actions;
   store_.ProcessDied(process, &store_actions);
   CarryOut(std::move(store_actions));
+  for (auto& [segment, holders] : segment_holders_) holders.erase(process);
   EndWorker(process, event.reason);
   rpc::ProcessDied death;
   death.process = process;

@@ -126,7 +126,7 @@ struct NodeCore::Impl {
   bool ForwardWaiting(const node::LeaseQueue::Class& of);
   uint32_t CountGrantable(const node::LeaseQueue::Class& of, base::ResourceSet* reserved) const;
   std::string WhyStuck(const node::LeaseQueue::Class& of, bool has_room, bool at_cap) const;
-  void TellReason(node::LeaseQueue::Class* of, const std::string& reason);
+  void TellReason(node::LeaseQueue::Class* of, const std::string& reason, bool at_cap);
   void StartWorkers(const std::map<JobId, uint32_t>& task_demand);
   void FailWaiting(JobId job, const std::string& why);
   void RefuseRequest(const rpc::LeaseRequest& request, rpc::ErrorCode code, const std::string& why);
@@ -157,6 +157,7 @@ struct NodeCore::Impl {
   template <typename Message, typename Here>
   void Route(ProcessId from, NodeId home, Message& message, Here here);
   void ResolvedHere(const rpc::ObjectResolved& answer);
+  void GiveSegment(ProcessId to, rpc::Message message, uint64_t segment);
   void GrantedToPull(const rpc::SegmentGrant& grant);
   void CarryOut(node::HomeTable::Output output);
   void CarryOut(store::ObjectTable::Actions actions);
@@ -190,6 +191,7 @@ struct NodeCore::Impl {
   node::PeerTable peers_;
   node::PullTable pulls_;
   store::ObjectTable store_;
+  std::map<uint64_t, std::set<ProcessId>> segment_holders_;  // who has been given its descriptor, and lives
 
   // ---- jobs
   node::NumberSet ended_jobs_;

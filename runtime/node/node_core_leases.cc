@@ -95,7 +95,7 @@ void NodeCore::Impl::ServeLeases() {
     if (at_cap && victim.is_user_process()) StopWorker(victim, true, kInfiniteFuture, "another job needs its place");
     const std::string reason = WhyStuck(*of, grantable != 0, at_cap);
     if ((grantable == 0 || at_cap) && !ForwardWaiting(*of)) continue;
-    TellReason(of, reason);
+    TellReason(of, reason, at_cap);
   }
   StartWorkers(task_demand);
 }
@@ -166,10 +166,10 @@ std::string NodeCore::Impl::WhyStuck(const LeaseQueue::Class& of, bool has_room,
   return WhyWaiting(of.shape, AllInfos());
 }
 
-void NodeCore::Impl::TellReason(LeaseQueue::Class* of, const std::string& reason) {
+void NodeCore::Impl::TellReason(LeaseQueue::Class* of, const std::string& reason, bool at_cap) {
   const bool changed = of->reason != reason;
   for (const LeaseQueue::Key& key : queue_.SetReason(of, reason)) {
-    SendToCaller(key.first, rpc::LeasePending{key.first, key.second, reason});
+    SendToCaller(key.first, rpc::LeasePending{key.first, key.second, reason, at_cap});
   }
   if (changed && !FitsSomewhere(of->shape, AllInfos())) {
     Log(LogLine::Level::kWarning, "tasks of job " + std::to_string(of->job) + " cannot run anywhere now: " + reason);

@@ -179,8 +179,12 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::SegmentReturn& message) {
 
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::SegmentMap& message) {
   // Without a descriptor if there is no such segment.
-  if (from.is_user_process())
-    Emit(SendSegment{from, message, store_.HasSegment(message.segment) ? message.segment : 0});
+  if (from.is_user_process()) GiveSegment(from, message, store_.HasSegment(message.segment) ? message.segment : 0);
+}
+
+void NodeCore::Impl::GiveSegment(ProcessId to, rpc::Message message, uint64_t segment) {
+  if (segment != 0) segment_holders_[segment].insert(to);
+  Emit(SendSegment{to, std::move(message), segment});
 }
 
 void NodeCore::Impl::On(SegmentCreated& event) {
@@ -202,12 +206,15 @@ void NodeCore::Impl::CarryOut(ObjectTable::Actions actions) {
         GrantedToPull(grant->grant);
       } else {
         const uint64_t segment = grant->grant.segment;
-        Emit(SendSegment{grant->to, std::move(grant->grant), segment});
+        GiveSegment(grant->to, std::move(grant->grant), segment);
       }
     } else if (auto* create = std::get_if<ObjectTable::Create>(&action)) {
       Emit(CreateSegment{create->segment, create->size_bytes});
     } else if (auto* destroy = std::get_if<ObjectTable::Destroy>(&action)) {
       Emit(DestroySegment{destroy->segment});
+      for (const ProcessId holder : segment_holders_[destroy->segment])
+        Send(holder, rpc::SegmentGone{destroy->segment});
+      segment_holders_.erase(destroy->segment);
     } else {
       PinScan scan;
       for (auto& [object, location] : std::get<ObjectTable::Scan>(action).ranges)

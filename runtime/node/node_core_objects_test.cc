@@ -104,6 +104,16 @@ TEST_F(NodeObjects, MapsNothingThatIsNotThere) {
   EXPECT_EQ(TakeActions<SendSegment>().at(0).segment, 0u);
 }
 
+TEST_F(NodeObjects, WhoHasADescriptorOfASegmentIsToldThatItIsGone) {
+  const rpc::SegmentGrant grant = Room(worker_, 40 << 20);
+  From(driver_, rpc::SegmentMap{grant.segment});
+  From(worker_, rpc::SegmentReturn{grant.segment, grant.offset, grant.size_bytes});
+  TakeActions<SendSegment>();
+  Room(driver_, 60 << 20);
+  EXPECT_THAT(Take<rpc::SegmentGone>(worker_), ElementsAre(rpc::SegmentGone{grant.segment}));
+  EXPECT_THAT(Take<rpc::SegmentGone>(driver_), ElementsAre(rpc::SegmentGone{grant.segment}));
+}
+
 TEST_F(NodeObjects, AWriterThatSealsWhereItMayNotIsKilled) {
   From(worker_, rpc::ObjectSeal{{driver_, 1, 0}, 0, {kSelf, 1, 0, kBytes}, driver_, {}});
   EXPECT_THAT(TakeKills(), ElementsAre(worker_));

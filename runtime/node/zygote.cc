@@ -57,16 +57,17 @@ void BecomeWorker(int stdout_fd, int stderr_fd) {
   dup2(stdout_fd, STDOUT_FILENO);
   dup2(stderr_fd, STDERR_FILENO);
   setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
-  // Of all processes of a node a worker is the one to be killed when memory is short.
-  if (FILE* score = std::fopen("/proc/self/oom_score_adj", "we")) {
-    std::fputs("1000", score);
-    std::fclose(score);
-  }
+  DieFirst();
 }
 
-// Sends what a nonblocking or busy socket may take a moment to accept; the node always reads.
+bool IsClosed(int socket) {
+  pollfd end{socket, 0, 0};
+  return poll(&end, 1, 0) == 1 && (end.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+// Sends what the kernel may take a moment to accept (descriptors on their way are counted); the node always reads.
 void Report(int socket, const FromZygote& report, std::span<const int> fds = {}) {
-  for (int tries = 0; tries < 1000; ++tries) {
+  for (int tries = 0; tries < 1000 && !IsClosed(socket); ++tries) {
     if (base::SendWithFds(socket, BytesOf(report), fds).ok()) return;
     usleep(1000);
   }
@@ -80,6 +81,13 @@ void ReapWorkers(int socket) {
 }
 
 }  // namespace
+
+void DieFirst() {
+  if (FILE* score = std::fopen("/proc/self/oom_score_adj", "we")) {
+    std::fputs("1000", score);
+    std::fclose(score);
+  }
+}
 
 const char* RoleName(ProcessRole role) {
   switch (role) {
@@ -166,7 +174,11 @@ WorkerStart RunZygote(base::UniqueFd socket) {
     absl::StatusOr<base::Received> received =
         base::RecvWithFds(socket.get(), {reinterpret_cast<char*>(&command), sizeof(command)});
     if (!received.ok() || received->size == 0) _exit(0);  // the node is gone
-    if (received->size != sizeof(command) || received->fds.size() != 3) continue;
+    if (received->size != sizeof(command)) continue;
+    if (received->fds.size() != 3) {
+      Report(socket.get(), {.kind = FromZygote::Kind::kFailed, .worker = command.self.number, .status = EMFILE});
+      continue;
+    }
     if (ThreadCount() != 1) {
       Report(socket.get(), {.kind = FromZygote::Kind::kUseExec, .worker = command.self.number});
       continue;

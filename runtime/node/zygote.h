@@ -41,6 +41,9 @@ inline constexpr char kSocketVariable[] = "MANTA_INTERNAL_SOCKET";
 inline constexpr char kDetailVariable[] = "MANTA_INTERNAL_DETAIL";
 const char* RoleName(ProcessRole role);
 
+// Of all processes of a node a worker is the one to be killed when memory is short: this process is one.
+void DieFirst();
+
 // What a worker starts with.
 struct WorkerStart {
   ProcessId self;

@@ -63,6 +63,7 @@ struct ShapeQueue {
   uint32_t connecting = 0;
   std::vector<uint64_t> requests;        // under way, rising
   std::string reason;                    // why they wait, as the node says
+  bool worker_limit = false;             // ... because it runs as many workers as it may
   rpc::ErrorInfo refusal;                // the last one
   uint32_t failures = 0;                 // refusals in a row that ought not to go on
   Time retry_at{};                       // no new requests before

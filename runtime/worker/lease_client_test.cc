@@ -263,6 +263,17 @@ TEST_F(LeaseClient, ATimeoutEndsAnUnsentTaskWithTheReasonItWaits) {
   EXPECT_EQ(Sent<rpc::LeaseCancel>().size(), 1u);
 }
 
+TEST_F(LeaseClient, ATimeoutForWantOfAWorkerSaysThatThereAreNoMore) {
+  SubmitCall call;
+  call.shape = cpu_;
+  call.timeout = milliseconds(50);
+  const ObjectId task = Submit(std::move(call));
+  const uint64_t request = SentOne<rpc::LeaseRequest>().request;
+  FromDaemon(rpc::LeasePending{.caller = kSelf, .request = request, .reason = "64 workers run", .worker_limit = true});
+  Pass(milliseconds(60));
+  EXPECT_EQ(CodeOf(task), ErrorCode::kWorkerLimit);
+}
+
 TEST_F(LeaseClient, ATimeoutEndsASentTaskAndTheLateReplyIsIgnored) {
   HaveLease();
   SubmitCall call;

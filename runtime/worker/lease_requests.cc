@@ -90,6 +90,7 @@ void LeaseClient::OnGrant(rpc::LeaseGrant grant) {
     return AdjustRequests(queue);
   }
   queue->reason.clear();
+  queue->worker_limit = false;
   auto owned = std::make_unique<Lease>();
   Lease* lease = owned.get();
   leases_.emplace(grant.lease, std::move(owned));
@@ -136,6 +137,7 @@ void LeaseClient::OnPending(const rpc::LeasePending& pending) {
   if (found == requests_.end() || found->second->reason == pending.reason) return;
   ShapeQueue* queue = found->second;
   queue->reason = pending.reason;
+  queue->worker_limit = pending.worker_limit;
   uint32_t told = 0;
   for (const CallList* list : {&queue->returned, &queue->ready}) {
     for (const Call* call = list->front(); call != nullptr && told < kToldMax; call = call->next, ++told) {
@@ -153,7 +155,8 @@ const std::string& LeaseClient::WhyWaiting(const Call& call) const {
 }
 
 ErrorInfo LeaseClient::TimeoutError(const Call& call) const {
-  const bool limited = !call.sent && call.queue != nullptr && call.queue->refusal.code == ErrorCode::kWorkerLimit;
+  const bool limited = !call.sent && call.queue != nullptr &&
+                       (call.queue->worker_limit || call.queue->refusal.code == ErrorCode::kWorkerLimit);
   std::string text = call.sent ? "the task was running, or waiting at its worker" : "the task had not started";
   text += " when its Timeout passed";
   if (!call.sent && call.deps != 0) text += ": it waited for its arguments";

@@ -1,5 +1,7 @@
 #include "runtime/worker/process.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -7,8 +9,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <deque>
 #include <map>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -26,12 +30,29 @@ namespace manta::runtime {
 namespace {
 
 constexpr size_t kFramesPerDrain = 256;
+constexpr uint64_t kLongCallNs = 20'000;
+constexpr Duration kEndedWithin = std::chrono::seconds(1);
+constexpr Duration kForgetAgain = std::chrono::milliseconds(10);
 constexpr Duration kDropDelay = std::chrono::milliseconds(10);
 constexpr Duration kCloseLook = std::chrono::milliseconds(1);
 constexpr Duration kFollowerLook = std::chrono::milliseconds(100);
 constexpr Duration kMendInterval = std::chrono::milliseconds(250);
 // An unattended process is not drained at once: user code is likely to come back, or more frames to come.
 constexpr useconds_t kUnattendedPauseUs = 50;
+
+// What is mapped stays mapped: who reads an object there may go on.
+void CloseSharedMemory() {
+  DIR* const fds = opendir("/proc/self/fd");
+  if (fds == nullptr) return;
+  while (const dirent* entry = readdir(fds)) {
+    char target[64];
+    const ssize_t size = readlinkat(dirfd(fds), entry->d_name, target, sizeof target);
+    if (size > 0 && std::string_view(target, static_cast<size_t>(size)).starts_with("/memfd:manta-")) {
+      close(std::atoi(entry->d_name));
+    }
+  }
+  closedir(fds);
+}
 
 }  // namespace
 
@@ -46,6 +67,7 @@ class Process::Impl : private rpc::Channel::Handler {
   bool WaitUntil(const std::function<bool()>& done, Time deadline, rpc::Attending after);
   std::string RunExecutor();
   void Close();
+  void AfterForkInChild() noexcept;
   ProcessCounts Counts();
 
   // Set by Join, then immutable.
@@ -67,6 +89,7 @@ class Process::Impl : private rpc::Channel::Handler {
   void OnPeerOffer(const rpc::PeerOffer& offer, std::vector<base::UniqueFd> fds) MANTA_REQUIRES(mutex_);
   void OnPeerAnswer(const rpc::PeerAnswer& answer, std::vector<base::UniqueFd> fds) MANTA_REQUIRES(mutex_);
   void OnIoBell();
+  void ForgetSegment(uint64_t segment);
   void DrainRings();
   void MendRings();
   void ReportBroken() MANTA_REQUIRES(mutex_);
@@ -85,6 +108,7 @@ class Process::Impl : private rpc::Channel::Handler {
   void OnTimer();
   void StartExecutors() MANTA_REQUIRES(mutex_);
   void ExecutorLoop();
+  void CheckSockets();
   // Runs `fn` on the I/O thread; never, once it has ended.
   void Post(base::EventLoop::Function fn);
 
@@ -130,7 +154,8 @@ class Process::Impl : private rpc::Channel::Handler {
   std::thread io_thread_;
   base::FdWatch control_watch_;
   base::FdWatch bell_watch_;
-  base::TimerId timer_ = 0;  // I/O thread
+  base::TimerId timer_ = 0;                             // I/O thread
+  std::array<std::atomic<int>, 2> sockets_ = {-1, -1};  // for AfterForkInChild
   std::atomic<bool> closed_{false};
   bool is_worker_ = false;
 };
@@ -144,6 +169,8 @@ absl::Status Process::Impl::Join(JoinSpec& spec) {
   MANTA_ASSIGN_OR_RETURN(auto store_pair, base::SocketPair(base::SocketKind::kSeqPacket));
   MANTA_ASSIGN_OR_RETURN(store::PinTable pin_table, store::PinTable::Create());
   auto pins = std::make_shared<store::PinTable>(std::move(pin_table));
+  sockets_[0] = control_.fd();
+  sockets_[1] = store_pair.first.get();
   const std::array<int, 2> hello_fds = {store_pair.second.get(), pins->fd()};
   MANTA_RETURN_IF_ERROR(control_.Send(spec.hello, hello_fds));
   store_pair.second.reset();
@@ -430,6 +457,7 @@ void Process::Impl::ExecutorLoop() {
                            ? ProcessEvent(host_->Execute(std::move(std::get<Execute>(next).request)))
                            : ProcessEvent(host_->Construct(std::move(std::get<ConstructActor>(next).spec),
                                                            std::get<ConstructActor>(next).incarnation));
+    if (const auto* call = std::get_if<Executed>(&ran); call != nullptr && call->run_ns > kLongCallNs) CheckSockets();
     {
       base::MutexLock lock(&mutex_);
       --executors_busy_;
@@ -437,6 +465,14 @@ void Process::Impl::ExecutorLoop() {
     Submit(std::move(ran));
     host_->AfterExecuted();
   }
+}
+
+// Without its descriptors a process can ring nobody, and the node, which sees its socket closed, ends it. One look
+// costs a short call too much, and a call that closes all descriptors that there are is not short.
+void Process::Impl::CheckSockets() {
+  if (fcntl(control_.fd(), F_GETFD) >= 0) return;
+  std::this_thread::sleep_for(kEndedWithin);
+  OnDaemonGone("user code closed this process's descriptors");
 }
 
 // An actor with MaxConcurrency, or a task that lends its CPU, needs threads beside the main one.
@@ -464,8 +500,17 @@ void Process::Impl::OnMessage(rpc::Channel& channel, rpc::Message message) {
   } else if (const auto* output = std::get_if<rpc::Output>(&message)) {
     host_->OnOutput(*output);
     return;
+  } else if (const auto* gone = std::get_if<rpc::SegmentGone>(&message)) {
+    // Unmapping takes too long for the core lock.
+    Post([this, segment = gone->segment] { ForgetSegment(segment); });
+    return;
   }
   Handle(MessageReceived{channel.peer(), std::move(message)});
+}
+
+void Process::Impl::ForgetSegment(uint64_t segment) {
+  if (store->Forget(segment)) return;
+  loop_->RunAfter(kForgetAgain, [this, segment] { ForgetSegment(segment); });
 }
 
 void Process::Impl::OnClosed(rpc::Channel& channel, const absl::Status& why) {
@@ -682,6 +727,7 @@ void Process::Impl::Close() {
     io_thread_.join();
   }
   for (std::thread& thread : extra) thread.join();
+  for (std::atomic<int>& socket : sockets_) socket = -1;
   if (store != nullptr) store->Close();
   {
     base::MutexLock lock(&close_mutex_);
@@ -700,6 +746,13 @@ void Process::Impl::Close() {
     list->forget(list);
     list = next;
   }
+}
+
+void Process::Impl::AfterForkInChild() noexcept {
+  for (const std::atomic<int>& socket : sockets_) {
+    if (socket >= 0) close(socket);
+  }
+  CloseSharedMemory();
 }
 
 // ------------------------------------------------------------------ Process
@@ -726,5 +779,6 @@ bool Process::WaitUntil(const std::function<bool()>& done, Time deadline) {
 std::string Process::RunExecutor() { return impl_->RunExecutor(); }
 ProcessCounts Process::counts() { return impl_->Counts(); }
 void Process::Close() { impl_->Close(); }
+void Process::AfterForkInChild() noexcept { impl_->AfterForkInChild(); }
 
 }  // namespace manta::runtime

@@ -93,6 +93,10 @@ class Process {
 
   ProcessCounts counts();
 
+  // In a child that user code forked, where locks may be held for ever: closes what it has of the process's sockets and
+  // shared memory, so that the node sees the process's end. Nothing else may be called there afterwards.
+  void AfterForkInChild() noexcept;
+
   // Ends the I/O thread and closes everything, without a word to anybody. Idempotent.
   void Close();
 

@@ -50,6 +50,28 @@ TEST_F(ProcessCoreTest, ACallWithoutHandlesRuns) {
   ExpectNothingLeft();
 }
 
+rpc::Value WithRefs(size_t count) {
+  rpc::Value value = Inline("v");
+  for (size_t i = 0; i < count; ++i) value.refs.push_back({ObjectId{kPeer, i + 1, 0}, {}});
+  return value;
+}
+
+TEST_F(ProcessCoreTest, WhatNoMessageCouldCarryIsRefusedBeforeAnythingIsSent) {
+  HaveLease();
+  const size_t too_many = rpc::kValuesBytesMax / 64;
+  const ObjectId put = Put(WithRefs(too_many));
+  EXPECT_EQ(CodeOf(put), ErrorCode::kInvalidArgument);
+  EXPECT_NE(ErrorOf(put).message.find("too large"), std::string::npos);
+  EXPECT_EQ(CodeOf(Task({WithRefs(too_many / 2), WithRefs(too_many / 2)})), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Task({Inline(std::string(rpc::kValuesBytesMax, 'x'))})), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(Sent<rpc::CallRequest>().empty());
+  // Arguments that are small refs to large values.
+  const ObjectId half = Put(Inline(std::string(rpc::kValuesBytesMax / 2, 'x')));
+  EXPECT_EQ(CodeOf(Task({RefTo(half), RefTo(half)})), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(Sent<rpc::CallRequest>().empty());
+  EXPECT_FALSE(IsDone(Task({RefTo(half)}))) << "it runs";
+}
+
 TEST_F(ProcessCoreTest, TheWrongNumberOfResultsIsAnError) {
   HaveLease();
   const ObjectId task = Task();

@@ -42,6 +42,7 @@ int TicksInWorker() {
   return getpid();
 }
 int DieInWorker() { abort(); }
+std::string OomScoreInWorker() { return ReadFile("/proc/self/oom_score_adj"); }
 class Ticking {
  public:
   int Ticks() { return TicksInWorker(); }
@@ -52,6 +53,7 @@ class ThreadsAtStart : public EmbeddedTest {};
 TEST_F(ThreadsAtStart, WorkersAreStartedByExec) {
   StartCluster();
   EXPECT_NE(Get(Task<&TicksInWorker>().Remote()), getpid());
+  EXPECT_EQ(Get(Task<&OomScoreInWorker>().Remote()), "1000\n") << "as if forked";
   const auto actor = Actor<Ticking>().MaxRestarts(1).Remote();
   const int first = Get(actor.Call<&Ticking::Ticks>().Remote());
   EXPECT_THAT(Logs(), HasSubstr("by exec"));
