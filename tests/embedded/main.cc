@@ -8,6 +8,10 @@
 #include "manta/manta.h"
 #include "tests/embedded/story.h"
 
+// A process that writes into a view dies by SIGSEGV under a sanitizer, too.
+extern "C" const char* __asan_default_options() { return "handle_segv=0"; }
+extern "C" const char* __tsan_default_options() { return "handle_segv=0"; }
+
 int main(int argc, char** argv) {
   // Node, zygote and workers of this program: Init does not return.
   if (std::getenv("MANTA_INTERNAL_ROLE") != nullptr) {

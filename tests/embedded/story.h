@@ -30,6 +30,17 @@ namespace manta::embedded {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// Whether a process has the memory that its program asks for, and no sanitizer's shadow beside it.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool kHasShadowMemory = true;
+#else
+inline constexpr bool kHasShadowMemory = false;
+#endif
+#else
+inline constexpr bool kHasShadowMemory = false;
+#endif
+
 // ------------------------------------------------------------------ files, by which processes tell each other things
 
 std::string ReadFile(const std::string& path);
