@@ -108,7 +108,7 @@ class Process::Impl : private rpc::Channel::Handler {
   void OnTimer();
   void StartExecutors() MANTA_REQUIRES(mutex_);
   void ExecutorLoop();
-  void CheckSockets();
+  void CheckAfterLongCall();
   // Runs `fn` on the I/O thread; never, once it has ended.
   void Post(base::EventLoop::Function fn);
 
@@ -457,7 +457,8 @@ void Process::Impl::ExecutorLoop() {
                            ? ProcessEvent(host_->Execute(std::move(std::get<Execute>(next).request)))
                            : ProcessEvent(host_->Construct(std::move(std::get<ConstructActor>(next).spec),
                                                            std::get<ConstructActor>(next).incarnation));
-    if (const auto* call = std::get_if<Executed>(&ran); call != nullptr && call->run_ns > kLongCallNs) CheckSockets();
+    if (const auto* call = std::get_if<Executed>(&ran); call != nullptr && call->run_ns > kLongCallNs)
+      CheckAfterLongCall();
     {
       base::MutexLock lock(&mutex_);
       --executors_busy_;
@@ -467,12 +468,24 @@ void Process::Impl::ExecutorLoop() {
   }
 }
 
-// Without its descriptors a process can ring nobody, and the node, which sees its socket closed, ends it. One look
-// costs a short call too much, and a call that closes all descriptors that there are is not short.
-void Process::Impl::CheckSockets() {
-  if (fcntl(control_.fd(), F_GETFD) >= 0) return;
+// User code may have closed this process's descriptors, without which it can ring nobody, or overwritten what it
+// shares. Then the node ends it, and it must not answer: whoever was answered would give it the next call. One look
+// costs a short call too much, and a call that does such a thing is not short.
+void Process::Impl::CheckAfterLongCall() {
+  bool whole = fcntl(control_.fd(), F_GETFD) >= 0;
+  if (whole) {
+    base::MutexLock lock(&mutex_);
+    const auto daemon = peers_.find(DaemonOf(self.node));
+    if (daemon == peers_.end()) return;
+    rpc::ShmChannel* const ring = daemon->second.channels.front();
+    now_ = base::SystemClock().Now();
+    port_->LookAt(ring);
+    EndTurn();
+    whole = !ring->closed();
+  }
+  if (whole) return;
   std::this_thread::sleep_for(kEndedWithin);
-  OnDaemonGone("user code closed this process's descriptors");
+  OnDaemonGone("user code closed this process's descriptors, or overwrote its rings");
 }
 
 // An actor with MaxConcurrency, or a task that lends its CPU, needs threads beside the main one.
