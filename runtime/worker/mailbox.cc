@@ -102,11 +102,15 @@ void Mailbox::OnBlocked(const BlockedChanged& changed) {
     MailboxCall* call = running.call;
     if (running.id != changed.call || call->blocked == changed.blocked) continue;
     call->blocked = changed.blocked;
-    if (call->lane != &tasks_) return;
+    if (HostedActor* actor = call->lane->actor) {
+      actor->blocked = changed.blocked ? actor->blocked + 1 : actor->blocked - 1;
+      return LendCpu(actor);
+    }
     out_->ToDaemon(rpc::LeaseBlocked{call->request.lease, changed.blocked});
     if (changed.blocked) RefuseTasks("the task that runs here blocks", LeaseId{});
     return;
   }
+  OnConstructionBlocked(changed);
 }
 
 // ---------------------------------------------------------------- arguments
@@ -186,6 +190,8 @@ void Mailbox::Start(MailboxCall* call) {
   ++call->lane->running;
   call->started = out_->now();
   running_.push_back({call->request.call, call->request.attempt, call});
+  if (call->lane->actor != nullptr && call->lane->actor->lends) [[unlikely]]
+    LendCpu(call->lane->actor);
   out_->Act<Execute>().request = std::move(call->request);
 }
 
@@ -203,8 +209,16 @@ void Mailbox::OnExecuted(Executed&& executed) {
   Lane* lane = call->lane;
   --lane->running;
   if (call->blocked && lane == &tasks_) out_->ToDaemon(rpc::LeaseBlocked{call->request.lease, false});
-  if (executed.exit_actor && lane->actor != nullptr) lane->actor->ending = true;
+  if (lane->actor != nullptr && lane->actor->blocked != 0) [[unlikely]] {
+    lane->actor->blocked -= call->blocked;
+    LendCpu(lane->actor);
+  }
+  const bool exits = executed.exit_actor && lane->actor != nullptr;
   Reply(call, std::move(executed));
+  if (exits) {
+    lane->actor->ending = true;
+    RefuseCallsOf(lane->actor, "the actor has called ExitActor");
+  }
   if (!lane->ready.empty()) RunLane(lane);
   if (lane->actor != nullptr) EndIfDone(lane->actor);
   if (exiting_) ExitIfIdle();

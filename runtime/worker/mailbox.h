@@ -78,7 +78,11 @@ struct HostedActor {
   Lane lane;
   MailboxCall* construction = nullptr;  // until Constructed
   rpc::ActorSpec spec;                  // until it is constructed; without the arguments
-  bool ending = false;                  // takes no more calls; ends after those it has
+  LeaseId lease;
+  bool has_cpu = false;  // while it lives
+  uint32_t blocked = 0;  // of the calls that run
+  bool lends = false;    // its CPU is lent: all that run are blocked
+  bool ending = false;   // takes no more calls; ends after those it has
   std::map<ProcessId, CallerQueue> callers;
   std::pair<ProcessId, CallerQueue*> last_caller{{}, nullptr};
 };
@@ -131,7 +135,9 @@ class Mailbox {
   void Admit(MailboxCall* call);
   void AdmitWaiting(HostedActor* actor, CallerQueue* caller);
   void StartConstruction(HostedActor* actor);
+  void OnConstructionBlocked(const BlockedChanged& changed);
   void RefuseCallsOf(HostedActor* actor, const char* why);
+  void LendCpu(HostedActor* actor);
   void EndIfDone(HostedActor* actor);
   void EndActor(HostedActor* actor);
   // both

@@ -110,6 +110,8 @@ void Mailbox::OnConstruct(rpc::ActorConstruct construct) {
   actor->lane.actor = actor;
   actor->lane.open = false;
   actor->lane.running_max = std::max<uint32_t>(1, construct.spec.max_concurrency);
+  actor->lease = construct.lease;
+  actor->has_cpu = construct.spec.lifetime.Get("CPU") > base::Fixed();
   MailboxCall* call = pool_.Take();
   ++size_;
   call->request = {};
@@ -136,6 +138,13 @@ void Mailbox::StartConstruction(HostedActor* actor) {
   call->request.args.clear();
 }
 
+void Mailbox::OnConstructionBlocked(const BlockedChanged& changed) {
+  HostedActor* actor = FindActor({changed.call.caller, changed.call.number});
+  if (actor == nullptr || actor->construction == nullptr || actor->lends == changed.blocked) return;
+  actor->lends = changed.blocked;
+  out_->ToDaemon(rpc::LeaseBlocked{actor->lease, changed.blocked});
+}
+
 void Mailbox::OnConstructed(Constructed constructed) {
   HostedActor* actor = FindActor(constructed.actor);
   if (actor == nullptr || actor->incarnation != constructed.incarnation || actor->construction == nullptr) return;
@@ -145,6 +154,7 @@ void Mailbox::OnConstructed(Constructed constructed) {
   const bool ticketed = actor->incarnation == 1 && !constructed.error;
   std::vector<uint32_t> kept = refs_->EndOfCall(call->refs, call->request.call, 0, ticketed);
   Forget(call);
+  if (std::exchange(actor->lends, false)) out_->ToDaemon(rpc::LeaseBlocked{actor->lease, false});
   const bool failed = static_cast<bool>(constructed.error);
   auto& started = out_->Send<rpc::ActorStarted>(out_->daemon());
   started.actor = actor->id;
@@ -161,6 +171,16 @@ void Mailbox::OnConstructed(Constructed constructed) {
   actor->lane.open = true;
   RunLane(&actor->lane);
   EndIfDone(actor);
+}
+
+// ---------------------------------------------------------------- the CPU
+
+// The actor's CPU is lent while all that runs here waits in Get, Wait or the like.
+void Mailbox::LendCpu(HostedActor* actor) {
+  const bool lends = actor->has_cpu && actor->blocked != 0 && actor->blocked == actor->lane.running;
+  if (lends == actor->lends) return;
+  actor->lends = lends;
+  out_->ToDaemon(rpc::LeaseBlocked{actor->lease, lends});
 }
 
 // ---------------------------------------------------------------- the end

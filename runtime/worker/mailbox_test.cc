@@ -242,14 +242,17 @@ TEST_F(Mailbox, RunsUpToMaxConcurrencyAtATime) {
   EXPECT_EQ(Ran(), Numbers{3});
 }
 
-TEST_F(Mailbox, ExitActorRunsWhatIsQueuedThenEnds) {
-  Host();
+TEST_F(Mailbox, ExitActorSendsBackWhatIsQueuedAndEndsAfterWhatRuns) {
+  Host(2);
   const auto a = MethodFrom(kPeer, 1, 1);
   const auto b = MethodFrom(kPeer, 2, 2);
-  Finish(a, {Inline("a")}, true);
   MethodFrom(kPeer, 3, 3);
+  MethodFrom(kPeer, 5, 5);  // early
+  Finish(a, {Inline("a")}, true);
+  EXPECT_EQ(Order().front(), "CallReply") << "the result is delivered first";
+  MethodFrom(kPeer2, 6, 1);
   EXPECT_EQ(Ran(), (Numbers{1, 2}));
-  EXPECT_EQ(Refused(), Numbers{3});
+  EXPECT_EQ(Refused(), (Numbers{3, 5, 6}));
   EXPECT_TRUE(Take<ExitProcess>().empty());
   Finish(b);
   const rpc::ActorEnded ended = SentOne<rpc::ActorEnded>(kDaemon);
@@ -257,6 +260,53 @@ TEST_F(Mailbox, ExitActorRunsWhatIsQueuedThenEnds) {
   EXPECT_EQ(ended.incarnation, 1u);
   EXPECT_EQ(Take<ExitProcess>().size(), 1u);
   ExpectNothingLeft();
+}
+
+TEST_F(Mailbox, AnActorLendsItsCpuWhileAllItsCallsBlock) {
+  rpc::ActorConstruct construct;
+  construct.spec.actor = kHosted;
+  construct.spec.max_concurrency = 2;
+  construct.spec.lifetime = cpu_;
+  construct.incarnation = 1;
+  construct.lease = {kNode, 3};
+  FromDaemon(std::move(construct));
+  Feed(Constructed{kHosted, 1, {}});
+  const auto a = MethodFrom(kPeer, 1, 1);
+  const auto b = MethodFrom(kPeer, 2, 2);
+  Feed(BlockedChanged{a.call, true});
+  EXPECT_TRUE(Sent<rpc::LeaseBlocked>().empty()) << "b needs it";
+  Finish(b);
+  EXPECT_EQ(SentOne<rpc::LeaseBlocked>(kDaemon), (rpc::LeaseBlocked{{kNode, 3}, true}));
+  const auto c = MethodFrom(kPeer, 3, 3);
+  EXPECT_EQ(SentOne<rpc::LeaseBlocked>(), (rpc::LeaseBlocked{{kNode, 3}, false}));
+  Feed(BlockedChanged{c.call, true});
+  EXPECT_TRUE(SentOne<rpc::LeaseBlocked>().blocked);
+  Finish(c);
+  EXPECT_TRUE(Sent<rpc::LeaseBlocked>().empty()) << "a still waits, alone";
+  Feed(BlockedChanged{a.call, false});
+  EXPECT_FALSE(SentOne<rpc::LeaseBlocked>().blocked);
+  Feed(BlockedChanged{a.call, true});
+  EXPECT_TRUE(SentOne<rpc::LeaseBlocked>().blocked);
+  Finish(a);
+  EXPECT_FALSE(SentOne<rpc::LeaseBlocked>().blocked);
+}
+
+TEST_F(Mailbox, AConstructorThatBlocksLendsTheCpuThatItWasPlacedWith) {
+  rpc::ActorConstruct construct;
+  construct.spec.actor = kHosted;
+  construct.incarnation = 1;
+  construct.lease = {kNode, 3};
+  FromDaemon(std::move(construct));
+  const CallId constructor{kHosted.creator, kHosted.number};
+  Feed(BlockedChanged{constructor, true});
+  EXPECT_EQ(SentOne<rpc::LeaseBlocked>(kDaemon), (rpc::LeaseBlocked{{kNode, 3}, true}));
+  Feed(BlockedChanged{constructor, false});
+  EXPECT_FALSE(SentOne<rpc::LeaseBlocked>().blocked);
+  Feed(BlockedChanged{constructor, true});
+  Feed(Constructed{kHosted, 1, {}});
+  EXPECT_FALSE(Sent<rpc::LeaseBlocked>().back().blocked);
+  Feed(BlockedChanged{MethodFrom(kPeer, 1, 1).call, true});
+  EXPECT_TRUE(Sent<rpc::LeaseBlocked>().empty()) << "it has none while it lives";
 }
 
 TEST_F(Mailbox, AGracefulKillRunsWhatIsQueuedThenEnds) {
