@@ -15,7 +15,8 @@ constexpr Duration kCreditTimeout = std::chrono::seconds(30);
 constexpr Duration kShutdownTimeout = std::chrono::seconds(5);
 constexpr Duration kBlockedAfter = std::chrono::milliseconds(1);
 
-// The call that this thread runs (Execute puts it into its frame); null in drivers and constructors.
+// The call that this thread runs, a constructor's included (Execute and Construct put it into its frame); null in
+// drivers.
 const rpc::CallRequest* RunningCall() {
   const CallFrame* const frame = CurrentFrame();
   return frame == nullptr ? nullptr : static_cast<const rpc::CallRequest*>(frame->owner);
@@ -51,6 +52,7 @@ ClusterBackend::ClusterBackend(Spec spec) : spec_(std::move(spec)) {}
 
 absl::StatusOr<std::unique_ptr<ClusterBackend>> ClusterBackend::Connect(Spec spec) {
   std::unique_ptr<ClusterBackend> backend(new ClusterBackend(std::move(spec)));
+  backend->spec_.join.function_name = &FunctionName;
   absl::StatusOr<std::unique_ptr<runtime::Process>> process =
       runtime::Process::Join(std::move(backend->spec_.join), backend.get());
   if (!process.ok()) return process.status();
@@ -88,7 +90,8 @@ std::vector<RefHandle> ClusterBackend::SubmitActorCall(const RefHandle& actor, u
   runtime::SubmitCall call;
   call.function = function;
   call.actor = ActorId::FromHandle(Of(actor)->object);
-  call.max_retries = options.max_retries.value_or(calls->max_task_retries);
+  call.max_retries = options.max_retries.value_or(0);
+  call.retries_of_actor = !options.max_retries;
   return SubmitCall(std::move(call), std::move(args), return_count, options, calls);
 }
 
@@ -157,27 +160,46 @@ RefHandle ClusterBackend::CreateActor(uint64_t constructor, const char* class_na
   spec.name = options.name;
   spec.name_space = options.name_space.empty() ? process_->name_space() : options.name_space;
   spec.get_if_exists = options.get_if_exists;
-  spec.class_name = class_name;
+  spec.class_name = Demangle(class_name);
   spec.constructor = constructor;
   spec.placement = ToShape(options.resources, options.num_cpus, options.num_gpus, 1);
   spec.lifetime = ToShape(options.resources, options.num_cpus, options.num_gpus, 0);
   spec.max_restarts = options.max_restarts;
+  spec.max_task_retries = options.max_task_retries;
   spec.max_concurrency = std::max<uint32_t>(options.max_concurrency, 1);
   if (const rpc::CallRequest* parent = RunningCall()) spec.parent = parent->call;
   ClusterRef* ref = NewRef(spec.actor.handle());
   RefHandle handle(ref);
-  if (options.max_task_retries != 0) CallsOf(handle)->max_task_retries = options.max_task_retries;
   if (options.max_pending_calls) {
     std::shared_ptr<ActorCallCount> calls = CallsOf(handle);
     calls->max = std::max<uint64_t>(*options.max_pending_calls, 1);
     calls->throw_at_once = true;
   }
   create.handle = ref->cookie();
-  process_->Submit(std::move(create));
-  return handle;
+  if (!options.get_if_exists) {
+    process_->Submit(std::move(create));
+    return handle;
+  }
+  // Somebody else may have created it since GetActor looked: the head decides.
+  const std::shared_ptr<Lookup> named = AwaitLookup([&](uint64_t cookie) {
+    create.decided = cookie;
+    process_->Submit(std::move(create));
+  });
+  const ObjectId named_handle = named->actor.handle();
+  return named_handle == ref->object ? handle : Adopt(ToKey(named_handle), {});
 }
 
 std::optional<ActorRef> ClusterBackend::GetActor(const std::string& name, const std::string& name_space) {
+  const std::shared_ptr<Lookup> lookup = AwaitLookup([&](uint64_t cookie) {
+    process_->Submit(runtime::FindActor{name_space.empty() ? process_->name_space() : name_space, name, cookie});
+  });
+  if (!lookup->actor && daemon_lost_) Throw(rpc::ErrorCode::kNodeDied, "GetActor: the node daemon is gone");
+  if (!lookup->actor) return std::nullopt;
+  return ActorRef{Adopt(ToKey(lookup->actor.handle()), {}), lookup->max_concurrency};
+}
+
+// Blocks until what `ask` asks for, under the number that it is given, is answered.
+std::shared_ptr<ClusterBackend::Lookup> ClusterBackend::AwaitLookup(const std::function<void(uint64_t)>& ask) {
   auto lookup = std::make_shared<Lookup>();
   uint64_t cookie = 0;
   {
@@ -185,17 +207,15 @@ std::optional<ActorRef> ClusterBackend::GetActor(const std::string& name, const 
     cookie = next_lookup_++;
     lookups_[cookie] = lookup;
   }
-  process_->Submit(runtime::FindActor{name_space.empty() ? process_->name_space() : name_space, name, cookie});
+  ask(cookie);
   BlockUntil([&] { return lookup->done.load(std::memory_order_acquire); }, Time::max());
   {
     base::MutexLock lock(&tables_mutex_);
     lookups_.erase(cookie);
   }
   if (!lookup->done.load(std::memory_order_acquire))
-    Throw(rpc::ErrorCode::kShutdown, "Shutdown came while GetActor waited");
-  if (!lookup->actor && daemon_lost_) Throw(rpc::ErrorCode::kNodeDied, "GetActor: the node daemon is gone");
-  if (!lookup->actor) return std::nullopt;
-  return ActorRef{Adopt(ToKey(lookup->actor.handle()), {}), lookup->max_concurrency};
+    Throw(rpc::ErrorCode::kShutdown, "Shutdown came while the head was asked for an actor's name");
+  return lookup;
 }
 
 void ClusterBackend::KillActor(const RefHandle& actor, bool no_restart) {

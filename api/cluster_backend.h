@@ -100,6 +100,12 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
   void TakeCredit(ActorCallCount& calls, const RefHandle& actor);
   std::vector<RefHandle> SubmitCall(runtime::SubmitCall call, std::vector<Argument> args, uint32_t return_count,
                                     const CallOptions& options, const std::shared_ptr<ActorCallCount>& calls);
+  struct Lookup {
+    std::atomic<bool> done{false};
+    ActorId actor;
+    uint32_t max_concurrency = 1;
+  };
+  std::shared_ptr<Lookup> AwaitLookup(const std::function<void(uint64_t)>& ask);
   void RunCallbacks();
   void PostCallback(std::function<void()> callback);
 
@@ -117,11 +123,6 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
 
   base::Mutex tables_mutex_;
   std::map<ActorId, std::shared_ptr<ActorCallCount>> actor_calls_ MANTA_GUARDED_BY(tables_mutex_);
-  struct Lookup {
-    std::atomic<bool> done{false};
-    ActorId actor;
-    uint32_t max_concurrency = 1;
-  };
   std::map<uint64_t, std::shared_ptr<Lookup>> lookups_;
   uint64_t next_lookup_ = 1;
   std::map<ActorId, std::vector<std::function<void(const ErrorValue&)>>> on_death_;

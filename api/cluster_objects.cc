@@ -1,4 +1,5 @@
 // ClusterBackend's objects: from a user's value to bytes in a message or the store, and back without a copy.
+#include <algorithm>
 #include <array>
 
 #include "api/cluster_backend.h"
@@ -7,6 +8,7 @@ namespace manta::internal {
 namespace {
 
 constexpr uint64_t kInlineBytesMax = 64 << 10;  // runtime::ProcessOptions::inline_bytes_max
+constexpr Duration kWaitLogAfter = std::chrono::seconds(30);
 
 Time ToTime(std::optional<std::chrono::steady_clock::time_point> deadline) {
   if (!deadline) return Time::max();
@@ -218,7 +220,12 @@ Payload ClusterBackend::ToPayload(const rpc::Value& value, const RefHandle& obje
 bool ClusterBackend::WaitReady(ClusterRef* ref, Time deadline) {
   if (ref->ready()) return true;
   if (ref->adopted) process_->Submit(runtime::RefWanted{ref->object});
-  return BlockUntil([ref] { return ref->ready(); }, deadline);
+  const auto ready = [ref] { return ref->ready(); };
+  const Time log_at = process_->Now() + kWaitLogAfter;
+  if (BlockUntil(ready, std::min(deadline, log_at))) return true;
+  if (deadline <= log_at) return false;
+  process_->Submit(runtime::RefWanted{ref->object});  // the log tells what it waits for
+  return BlockUntil(ready, deadline);
 }
 
 bool ClusterBackend::TryGet(const RefHandle& handle, std::optional<std::chrono::steady_clock::time_point> deadline,

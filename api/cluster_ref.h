@@ -15,7 +15,6 @@ struct ActorCallCount {
   std::atomic<uint64_t> pending{0};
   uint64_t max = 16 << 10;     // MaxPendingCalls, or the default credit
   bool throw_at_once = false;  // MaxPendingCalls was given
-  int max_task_retries = 0;    // MaxTaskRetries, in the process that created the actor
 };
 
 inline ObjectId ToObjectId(const ObjectKey& key) { return {{key.node, key.process}, key.number, key.index}; }

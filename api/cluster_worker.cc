@@ -55,6 +55,7 @@ runtime::Executed ClusterBackend::Execute(rpc::CallRequest request) {
   CallFrame frame;
   frame.call = ToKey({request.call.caller, request.call.number, 0});
   frame.function = request.function;
+  frame.name = request.name;
   frame.process = process_name_;
   frame.attempt = request.attempt;
   frame.depth = request.depth;
@@ -104,6 +105,10 @@ runtime::Constructed ClusterBackend::Construct(rpc::ActorSpec spec, uint64_t inc
   frame.process = process_name_;
   frame.actor = frame.call;
   frame.actor_incarnation = incarnation;
+  rpc::CallRequest construction;  // the call that runs, for calls made in it
+  construction.call = {spec.actor.creator, spec.actor.number};
+  construction.parent = spec.parent;
+  frame.owner = &construction;
   UserCodeResult result;
   try {
     result = RunUserCode(&frame, ToPayloads(spec.args), nullptr);

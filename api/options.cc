@@ -4,6 +4,7 @@
 
 #include "base/resources.h"
 #include "manta/error.h"
+#include "rpc/utf8.h"
 
 namespace manta::internal {
 namespace {
@@ -46,8 +47,8 @@ std::chrono::nanoseconds CheckedTimeout(std::chrono::nanoseconds timeout) {
 
 std::string CheckedName(const char* option, std::string name) {
   constexpr size_t kNameBytesMax = 256;
-  if (name.empty() || name.size() > kNameBytesMax)
-    throw InvalidArgumentError(std::string(option) + ": empty, or longer than 256 bytes");
+  if (name.empty() || name.size() > kNameBytesMax || !rpc::IsUtf8(name))
+    throw InvalidArgumentError(std::string(option) + ": empty, longer than 256 bytes, or not UTF-8");
   return name;
 }
 

@@ -149,8 +149,9 @@ UserCodeResult RunUserCode(CallFrame* frame, std::vector<Payload> args, const Ho
 }
 
 std::string CleanText(std::string_view text) {
+  constexpr std::string_view kCut = " ... (cut)";
   const bool cut = text.size() > kErrorTextBytesMax;
-  std::string clean(text.substr(0, kErrorTextBytesMax));
+  std::string clean(text.substr(0, cut ? kErrorTextBytesMax - kCut.size() : text.size()));
   for (size_t i = 0; i < clean.size();) {
     const unsigned char c = static_cast<unsigned char>(clean[i]);
     size_t length = c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
@@ -161,7 +162,8 @@ std::string CleanText(std::string_view text) {
     }
     i += length;
   }
-  return cut ? clean + " ... (cut)" : clean;
+  if (cut) clean += kCut;
+  return clean;
 }
 
 }  // namespace manta::internal

@@ -17,6 +17,7 @@ void WriteSpec(const ActorSpec& m, schema::ActorSpec::Builder b, Encoder* out) {
   b.setMaxRestarts(m.max_restarts);
   b.setMaxConcurrency(m.max_concurrency);
   WriteCall(m.parent, b.initParent());
+  b.setMaxTaskRetries(m.max_task_retries);
 }
 
 void ReadSpec(schema::ActorSpec::Reader r, Decoder* in, ActorSpec* m) {
@@ -34,6 +35,8 @@ void ReadSpec(schema::ActorSpec::Reader r, Decoder* in, ActorSpec* m) {
   if (m->max_restarts < -1) in->Fail("max_restarts is below -1");
   m->max_concurrency = r.getMaxConcurrency();
   m->parent = ReadCall(r.getParent());
+  m->max_task_retries = r.getMaxTaskRetries();
+  if (m->max_task_retries < -1) in->Fail("max_task_retries is below -1");
 }
 
 void Write(const ActorCreate& m, schema::ActorCreate::Builder b, Encoder* out) { WriteSpec(m.spec, b.initSpec(), out); }
@@ -119,6 +122,9 @@ void Write(const ActorUpdate& m, schema::ActorUpdate::Builder b, Encoder*) {
   if (m.error) WriteError(m.error, b.initError());
   WriteNumbers(m.kept, b.initKept(static_cast<kj::uint>(m.kept.size())));
   b.setWillRestart(m.will_restart);
+  if (!m.waiting.empty()) b.setWaiting(TextOf(m.waiting));
+  b.setMaxTaskRetries(m.max_task_retries);
+  WriteActor(m.instead, b.initInstead());
 }
 
 void Read(schema::ActorUpdate::Reader r, Decoder* in, ActorUpdate* m) {
@@ -132,6 +138,10 @@ void Read(schema::ActorUpdate::Reader r, Decoder* in, ActorUpdate* m) {
   ReadError(r.getError(), in, &m->error);
   ReadNumbers(r.getKept(), in, &m->kept);
   m->will_restart = r.getWillRestart();
+  in->Text(r.getWaiting(), &m->waiting);
+  m->max_task_retries = r.getMaxTaskRetries();
+  if (m->max_task_retries < -1) in->Fail("max_task_retries is below -1");
+  m->instead = ReadActor(r.getInstead());
 }
 
 void Write(const ActorKill& m, schema::ActorKill::Builder b, Encoder*) {

@@ -22,6 +22,7 @@ void Write(const CallRequest& m, schema::CallRequest::Builder b, Encoder* out) {
   b.setConcurrencyGroup(m.concurrency_group);
   b.setRetryOnException(m.retry_on_exception);
   if (!m.name_space.empty()) b.setNameSpace(TextOf(m.name_space));
+  if (!m.name.empty()) b.setName(TextOf(m.name));
   if (!m.args.empty()) WriteValues(m.args, b.initArgs(static_cast<kj::uint>(m.args.size())), out);
 }
 
@@ -43,6 +44,7 @@ void Read(schema::CallRequest::Reader r, Decoder* in, CallRequest* m) {
   m->concurrency_group = r.getConcurrencyGroup();
   m->retry_on_exception = r.getRetryOnException();
   in->Name(r.getNameSpace(), &m->name_space);
+  in->Name(r.getName(), &m->name);
   ReadValues(r.getArgs(), in, &m->args);
 }
 

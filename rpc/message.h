@@ -109,6 +109,7 @@ struct CallRequest {
   JobId job = 0;
   std::string name_space;
   uint64_t function = 0;  // hash of the registered name
+  std::string name;       // what the caller calls this call; empty: the function's name
   LeaseId lease;          // tasks
   ActorId actor;          // actor calls
   uint64_t actor_incarnation = 0;
@@ -213,6 +214,7 @@ struct ActorSpec {
   int32_t max_restarts = 0;  // -1: for ever
   uint32_t max_concurrency = 1;
   CallId parent;
+  int32_t max_task_retries = 0;  // of its calls that do not say otherwise; -1: for ever
   bool operator==(const ActorSpec&) const = default;
   bool registered() const { return !name.empty() || max_restarts != 0; }  // kept by the head
 };
@@ -273,6 +275,9 @@ struct ActorUpdate {
   ErrorInfo error;             // kDead: why
   std::vector<uint32_t> kept;  // to the creator: as in ActorStarted
   bool will_restart = false;
+  std::string waiting;           // kPending, kRestarting: what it lacks, and how much of that there is
+  int32_t max_task_retries = 0;  // ActorSpec's
+  ActorId instead;               // kDead, if get_if_exists was asked for: the live actor that has the name
   bool operator==(const ActorUpdate&) const = default;
 };
 // process -> directory. `no_restart` false: kill this incarnation only. A worker told to `graceful`ly
@@ -281,7 +286,7 @@ struct ActorKill {
   ActorId actor;
   bool no_restart = true;
   bool graceful = false;
-  uint64_t incarnation = 0;  // directory -> node: this one and older ones; 0: whichever lives
+  uint64_t incarnation = 0;  // this one (directory -> node: and older ones); 0: whichever lives
   bool operator==(const ActorKill&) const = default;
 };
 // process -> own node -> head; the answer comes back the same way.

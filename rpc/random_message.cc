@@ -146,9 +146,9 @@ void Fill(Rng* rng, ResourceSet& x) {
 }
 void Fill(Rng* rng, ActorSpec& x) {
   auto& [actor, job, name, name_space, get_if_exists, class_name, constructor, args, placement, lifetime, max_restarts,
-         max_concurrency, parent] = x;
+         max_concurrency, parent, max_task_retries] = x;
   All(rng, actor, job, name, name_space, get_if_exists, class_name, constructor, args, placement, lifetime,
-      max_restarts, max_concurrency, parent);
+      max_restarts, max_concurrency, parent, max_task_retries);
 }
 void Fill(Rng* rng, NodeInfo& x) {
   auto& [node, name, address, total, available, version] = x;
@@ -156,10 +156,10 @@ void Fill(Rng* rng, NodeInfo& x) {
 }
 
 void Fill(Rng* rng, CallRequest& x) {
-  auto& [call, attempt, job, name_space, function, lease, actor, actor_incarnation, sequence, args, return_count,
+  auto& [call, attempt, job, name_space, function, name, lease, actor, actor_incarnation, sequence, args, return_count,
          deadline_ns, parent, depth, trace, concurrency_group, cancel_token, retry_on_exception] = x;
-  All(rng, call, attempt, job, name_space, function, lease, actor, actor_incarnation, sequence, args, return_count,
-      deadline_ns, parent, depth, trace, concurrency_group, cancel_token, retry_on_exception);
+  All(rng, call, attempt, job, name_space, function, name, lease, actor, actor_incarnation, sequence, args,
+      return_count, deadline_ns, parent, depth, trace, concurrency_group, cancel_token, retry_on_exception);
 }
 void Fill(Rng* rng, CallReply& x) {
   auto& [call, attempt, outcome, returns, error, kept, run_ns] = x;
@@ -225,8 +225,10 @@ void Fill(Rng* rng, ActorWatch& x) {
   All(rng, actor, watcher);
 }
 void Fill(Rng* rng, ActorUpdate& x) {
-  auto& [actor, watcher, version, state, incarnation, worker, address, error, kept, will_restart] = x;
-  All(rng, actor, watcher, version, state, incarnation, worker, address, error, kept, will_restart);
+  auto& [actor, watcher, version, state, incarnation, worker, address, error, kept, will_restart, waiting,
+         max_task_retries, instead] = x;
+  All(rng, actor, watcher, version, state, incarnation, worker, address, error, kept, will_restart, waiting,
+      max_task_retries, instead);
 }
 void Fill(Rng* rng, ActorKill& x) {
   auto& [actor, no_restart, graceful, incarnation] = x;

@@ -89,6 +89,14 @@ void ActorDirectory::PlacedAt(ActorId actor, uint64_t incarnation, NodeId node, 
   out->changed.push_back(actor);
 }
 
+bool ActorDirectory::SetWaiting(ActorId actor, const std::string& why, Output* out) {
+  Entry* entry = FindKnown(actor);
+  if (entry == nullptr || entry->record.waiting == why) return false;
+  entry->record.waiting = why;
+  for (const ProcessId watcher : entry->watchers) Tell(actor, *entry, watcher, out);
+  return true;
+}
+
 void ActorDirectory::Started(const rpc::ActorStarted& message, NodeId from, Output* out) {
   const ActorId actor = message.actor;
   Entry* entry = FindKnown(actor);
@@ -118,6 +126,7 @@ void ActorDirectory::Started(const rpc::ActorStarted& message, NodeId from, Outp
   record.address = message.address;
   record.kept = message.kept;
   record.error = {};
+  record.waiting.clear();
   by_worker_.insert({message.worker, actor});
   Changed(actor, entry, out);
   if (record.ending) out->stops.push_back({actor, record.incarnation, record.node, record.worker, true});
@@ -171,6 +180,7 @@ void ActorDirectory::Kill(const rpc::ActorKill& message, Output* out) {
   if (message.no_restart) {
     return Die(message.actor, entry, Died(ErrorCode::kActorDied, "the actor was killed by Kill()"), out);
   }
+  if (message.incarnation != 0 && message.incarnation != record.incarnation) return;
   // The node reports the end, and that is when the actor is restarted: two incarnations do not overlap.
   if (record.node != 0) {
     out->stops.push_back({message.actor, record.incarnation, record.node, record.worker, false});
@@ -300,6 +310,7 @@ void ActorDirectory::Failed(ActorId actor, Entry* entry, const ErrorInfo& error,
     Unplace(actor, entry);
     ++entry->record.incarnation;
     out->changed.push_back(actor);
+    SetWaiting(actor, error.message, out);
     return Want(actor, entry, out);
   }
   if (MayStartElsewhere(error.code)) return Lost(actor, entry, error, out);
@@ -360,6 +371,8 @@ void ActorDirectory::Tell(ActorId actor, const Entry& entry, ProcessId watcher, 
   if (record.state == ActorState::kDead || record.state == ActorState::kRestarting) update.error = record.error;
   if (watcher == actor.creator) update.kept = record.kept;
   update.will_restart = record.state == ActorState::kRestarting;
+  if (record.state == ActorState::kPending || update.will_restart) update.waiting = record.waiting;
+  update.max_task_retries = record.spec.max_task_retries;
   out->updates.push_back(std::move(update));
 }
 

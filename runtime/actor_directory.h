@@ -58,6 +58,7 @@ class ActorDirectory {
     std::vector<uint32_t> kept;  // by this incarnation's constructor
     bool ending = false;         // its last handle is gone: ends after the calls it has, is not restarted
     rpc::ErrorInfo error;        // kDead: why; kRestarting: why the last one ended
+    std::string waiting;         // kPending, kRestarting: what it lacks; not persisted
   };
 
   // Choose a node for this incarnation.
@@ -118,6 +119,8 @@ class ActorDirectory {
   // ActorStart for this incarnation goes to `node`.
   // REQUIRES: the actor is in unplaced() with this incarnation.
   void PlacedAt(ActorId actor, uint64_t incarnation, NodeId node, Output* out);
+  // It fits nowhere now: tells its watchers why. True: they did not know.
+  bool SetWaiting(ActorId actor, const std::string& why, Output* out);
   // `from`: the node that says so.
   void Started(const rpc::ActorStarted& message, NodeId from, Output* out);
   void Ended(const rpc::ActorEnded& message, Output* out);
@@ -125,7 +128,8 @@ class ActorDirectory {
   // on another way) is answered when it comes, or when its creator is gone.
   // REQUIRES: the actor's creator may still be alive (else answer kDead, if Find knows nothing).
   void Watch(const rpc::ActorWatch& message, Output* out);
-  // `graceful`: the last handle is gone. Ignored for named actors, which live on.
+  // `graceful`: the last handle is gone. Ignored for named actors, which live on. Without `no_restart`: `incarnation`
+  // (0: whichever lives), if it still lives.
   void Kill(const rpc::ActorKill& message, Output* out);
 
   // A process died and is drained: its watches end; the actors in it are lost; anonymous ones that it created die.

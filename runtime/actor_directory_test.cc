@@ -173,6 +173,21 @@ TEST_F(ActorDirectoryTest, ARefusalByTheNodeCostsNoRestart) {
   EXPECT_EQ(StateOf(spec.actor), ActorState::kPending);
 }
 
+TEST_F(ActorDirectoryTest, TellsItsWatchersOnceWhatAnActorLacks) {
+  rpc::ActorSpec spec = Spec(1);
+  spec.max_task_retries = 4;
+  const ActorId actor = spec.actor;
+  EXPECT_EQ(Create(spec).updates.at(0).max_task_retries, 4);
+  const auto told = Do([&](auto* out) { EXPECT_TRUE(directory_.SetWaiting(actor, "needs a GPU", out)); });
+  ASSERT_THAT(told.updates, SizeIs(1));
+  EXPECT_EQ(told.updates[0].waiting, "needs a GPU");
+  EXPECT_THAT(told.changed, IsEmpty()) << "not worth a write";
+  EXPECT_TRUE(Do([&](auto* out) { EXPECT_FALSE(directory_.SetWaiting(actor, "needs a GPU", out)); }).empty());
+  EXPECT_EQ(Watch(actor, kOther).updates.at(0).waiting, "needs a GPU");
+  Place(actor, 1, 2);
+  EXPECT_EQ(Start(actor, 1, kWorker).updates.at(0).waiting, "");
+}
+
 TEST_F(ActorDirectoryTest, KillsWhateverIsThere) {
   const rpc::ActorSpec unplaced = Spec(1, 3);
   Create(unplaced);
@@ -198,6 +213,19 @@ TEST_F(ActorDirectoryTest, KillOfOneIncarnationRestartsWhenItsEndIsReported) {
   EXPECT_THAT(killed.stops, SizeIs(1));
   EXPECT_THAT(killed.places, IsEmpty());
   EXPECT_THAT(End(actor, 1, false).places, SizeIs(1));
+}
+
+TEST_F(ActorDirectoryTest, KillOfOneIncarnationDoesNotReachTheNext) {
+  const ActorId actor = Alive(1, 3);
+  End(actor, 1, false);
+  Place(actor, 2, 3);
+  Start(actor, 2, kWorker2);
+  const auto kill = [&](uint64_t incarnation) {
+    return Do(
+        [&](auto* out) { directory_.Kill({.actor = actor, .no_restart = false, .incarnation = incarnation}, out); });
+  };
+  EXPECT_TRUE(kill(1).empty());
+  EXPECT_THAT(kill(2).stops, SizeIs(1));
 }
 
 TEST_F(ActorDirectoryTest, LastHandleEndsItGracefullyAndForgetsIt) {

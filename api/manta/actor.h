@@ -47,7 +47,7 @@ class MethodCall {
  public:
   explicit MethodCall(internal::RefHandle actor) : actor_(std::move(actor)) {}
 
-  // What the call is called in logs and errors; default: the method's name. At most 256 bytes, not empty (else
+  // What the call is called in logs and errors; default: the method's name. At most 256 bytes of UTF-8, not empty (else
   // InvalidArgumentError).
   MethodCall& Name(std::string name) {
     options_.name = internal::CheckedName("Name", std::move(name));
@@ -173,7 +173,8 @@ class Actor {
     options_.name_space = internal::CheckedName("Namespace", std::move(name_space));
     return *this;
   }
-  // With Name: Remote gives a handle to the living actor of that name, if there is one, and makes none.
+  // With Name: Remote gives a handle to the living actor of that name, if there is one, and makes none; of several
+  // creators at once, one makes it. Remote waits for the head's word, and for refs among its arguments before that.
   Actor& GetIfExists(bool on = true) {
     options_.get_if_exists = on;
     return *this;

@@ -35,8 +35,8 @@ class Task {
   using Type = internal::FunctionSignature<std::remove_const_t<decltype(F)>>;
 
  public:
-  // What the task is called in logs, errors and `manta list tasks`; default: the function's name. At most 256 bytes,
-  // not empty (else InvalidArgumentError).
+  // What the task is called in logs, errors and `manta list tasks`; default: the function's name. At most 256 bytes of
+  // UTF-8, not empty (else InvalidArgumentError).
   Task& Name(std::string name) {
     options_.name = internal::CheckedName("Name", std::move(name));
     return *this;

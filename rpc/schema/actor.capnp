@@ -49,6 +49,7 @@ struct ActorSpec {
   maxRestarts @10 :Int32;      # -1: for ever
   maxConcurrency @11 :UInt32;
   parent @12 :Common.CallId;   # the call that creates it
+  maxTaskRetries @13 :Int32;   # of its calls that do not say otherwise; -1: for ever
 }
 
 struct ActorCreate {
@@ -105,6 +106,9 @@ struct ActorUpdate {
   error @7 :Common.ErrorInfo;  # dead: why
   kept @8 :List(UInt32);       # to the creator: as in ActorStarted
   willRestart @9 :Bool;
+  waiting @10 :Text;           # pending, restarting: what it lacks, and how much of that there is
+  maxTaskRetries @11 :Int32;   # as in ActorSpec
+  instead @12 :Common.ActorId; # dead, if getIfExists was asked for: the live actor that has the name
 }
 
 struct ActorKill {
@@ -112,7 +116,7 @@ struct ActorKill {
   actor @0 :Common.ActorId;
   noRestart @1 :Bool;          # false: this incarnation only
   graceful @2 :Bool;
-  incarnation @3 :UInt64;      # directory -> node: this one and older ones; 0: whichever lives
+  incarnation @3 :UInt64;      # this one (directory -> node: and older ones); 0: whichever lives
 }
 
 struct ActorLookup {

@@ -63,6 +63,7 @@ struct CallRequest {
   retryOnException @22 :Bool;  # an exception of this attempt will be retried: the worker keeps the arguments' refs
   nameSpace @23 :Text;
   args @24 :List(Common.Value);
+  name @25 :Text;              # what the caller calls this call; absent: the function's name
 }
 
 struct CallReply {

@@ -98,10 +98,11 @@ struct HeadCore::Impl {
 
   // ---- jobs and actors
   void EndJob(JobId job);
-  void Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error);
+  void Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error, ActorId instead = {});
   void AnswerLate(const rpc::ActorWatch& watch);
   void CarryOut(const ActorDirectory::Output& output);
   void PlaceActors();
+  void TellWhyUnplaced(const rpc::ActorSpec& spec);
   NodeId ChooseNode(const rpc::ActorSpec& spec, NodeId last_node);
 
   // ---- output
@@ -316,11 +317,11 @@ void HeadCore::Impl::OnMessage(NodeId, rpc::ActorCreate& message) {
   if (!spec.name.empty()) {
     const ActorId holder = names_.Take(spec.name_space, spec.name, spec.actor);
     if (MANTA_RULE("head.name_once") && holder != spec.actor) {
-      directory_.CreateRefused(
-          spec,
+      const rpc::ErrorInfo taken =
           MakeError(rpc::ErrorCode::kNameTaken, "the name '" + spec.name + "' in namespace '" + spec.name_space +
-                                                    "' belongs to actor " + ToString(holder)),
-          &output);
+                                                    "' belongs to actor " + ToString(holder));
+      if (spec.get_if_exists) return Refuse(spec, taken, holder);
+      directory_.CreateRefused(spec, taken, &output);
       return CarryOut(output);
     }
   }
@@ -461,14 +462,15 @@ void HeadCore::Impl::EndJob(JobId job) {
   for (const auto& [node, unused] : nodes_) Send(node, rpc::JobEnd{job});
 }
 
-// Answers without a record: nobody could ever erase it.
-void HeadCore::Impl::Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error) {
+// Answers without a record: nobody could ever erase it, or (`instead`) nobody but the creator knows the actor.
+void HeadCore::Impl::Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error, ActorId instead) {
   rpc::ActorUpdate update;
   update.actor = spec.actor;
   update.watcher = spec.actor.creator;
   update.version = 1;
   update.state = rpc::ActorState::kDead;
   update.error = std::move(error);
+  update.instead = instead;
   Send(spec.actor.creator.node, std::move(update));
 }
 
@@ -505,12 +507,26 @@ void HeadCore::Impl::PlaceActors() {
     const NodeId node = ChooseNode(spec, place.last_node);
     if (node == 0) {
       place_due_ = std::min(place_due_, now_ + kPlacementRetry);
+      TellWhyUnplaced(spec);
       continue;
     }
     nodes_.at(node).placed.Add(spec.placement);
     directory_.PlacedAt(place.actor, place.incarnation, node, &output);
     CarryOut(std::exchange(output, {}));
     Send(node, rpc::ActorStart{spec, place.incarnation});
+  }
+}
+
+void HeadCore::Impl::TellWhyUnplaced(const rpc::ActorSpec& spec) {
+  std::vector<rpc::NodeInfo> infos;
+  for (const auto& [id, node] : nodes_) infos.push_back(node.info);
+  const std::string why = WhyWaiting(spec.placement, infos);
+  ActorDirectory::Output output;
+  const bool is_news = directory_.SetWaiting(spec.actor, why, &output);
+  CarryOut(output);
+  if (is_news) {
+    Log(LogLine::Level::kWarning,
+        "actor " + ToString(spec.actor) + " (" + spec.class_name + ") can live nowhere now: " + why);
   }
 }
 

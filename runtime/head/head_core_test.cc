@@ -222,6 +222,34 @@ TEST_F(HeadCoreTest, GivesANameToOneActor) {
   EXPECT_EQ(Lookup(1, "hits"), (ActorId{{1, 2}, 2}));
 }
 
+TEST_F(HeadCoreTest, OfSeveralCreatorsAtOnceOneMakesTheNamedActor) {
+  Join();
+  job_ = NewJob({1, 1});
+  rpc::ActorSpec first = Spec({1, 1}, 1, "hits");
+  rpc::ActorSpec second = Spec({1, 2}, 1, "hits");
+  first.get_if_exists = second.get_if_exists = true;
+  Say(1, rpc::ActorCreate{first});
+  EXPECT_FALSE(Last<rpc::ActorUpdate>(1)->instead);
+  Say(1, rpc::ActorCreate{second});
+  const auto refused = Last<rpc::ActorUpdate>(1);
+  EXPECT_EQ(refused->watcher, second.actor.creator);
+  EXPECT_EQ(refused->state, rpc::ActorState::kDead);
+  EXPECT_EQ(refused->error.code, rpc::ErrorCode::kNameTaken);
+  EXPECT_EQ(refused->instead, first.actor);
+  EXPECT_EQ(head_->counts().actors, 1u);
+}
+
+TEST_F(HeadCoreTest, SaysWhatAnActorThatFitsNowhereLacks) {
+  Join();
+  job_ = NewJob({1, 1});
+  rpc::ActorSpec spec = Spec({1, 1}, 1, "large");
+  spec.placement.Set("GPU", base::Fixed(8));
+  Say(1, rpc::ActorCreate{spec});
+  const auto update = Last<rpc::ActorUpdate>(1);
+  EXPECT_EQ(update->state, rpc::ActorState::kPending);
+  EXPECT_NE(update->waiting.find("GPU: 8"), std::string::npos) << update->waiting;
+}
+
 TEST_F(HeadCoreTest, RestartsAnActorElsewhereWhenItsNodeDies) {
   Join();
   Join();

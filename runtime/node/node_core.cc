@@ -155,6 +155,8 @@ void NodeCore::Impl::On(ProcessEnded& event) {
     return TellJobGone(job);
   }
   const LocalProcess gone = *known;
+  const WorkerPool::Worker* worker = pool_.Find(process);
+  const std::string reason = worker == nullptr || worker->last_word.empty() ? event.reason : worker->last_word;
   processes_.Remove(process);
   node::DeathTable::Output answered;
   deaths_.LocalGone(process, &answered);
@@ -163,10 +165,10 @@ void NodeCore::Impl::On(ProcessEnded& event) {
   store_.ProcessDied(process, &store_actions);
   CarryOut(std::move(store_actions));
   for (auto& [segment, holders] : segment_holders_) holders.erase(process);
-  EndWorker(process, event.reason);
+  EndWorker(process, reason);
   rpc::ProcessDied death;
   death.process = process;
-  death.reason = event.reason;
+  death.reason = reason;
   death.newest_node = peers_.newest();
   for (const NodeId node : peers_.others()) Send(DaemonOf(node), death);
   SendHead(death);

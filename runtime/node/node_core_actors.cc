@@ -81,6 +81,8 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ActorEnded& message) {
   message.incarnation = host->incarnation;
   const rpc::ActorSpec spec = host->spec;
   hosts_.Remove(message.actor);
+  if (message.intended)
+    pool_.SetLastWord(from, "its actor has ended: ExitActor was called, or its last handle is gone");
   StopWorker(from, true, SaturatingAdd(now_, kExitGrace), "its actor has ended");
   TellDirectory(spec, message);
 }
@@ -267,7 +269,10 @@ void NodeCore::Impl::PlaceActors() {
     std::vector<rpc::NodeInfo> infos = peers_.infos();
     if (hosts_.size() < options_.actor_workers_max && !leases_.overdrawn()) infos.insert(infos.begin(), OwnInfo());
     const NodeId node = PickNode({.resources = spec.placement, .preferred = self_}, infos, rng_.Next());
-    if (node == 0) continue;
+    if (node == 0) {
+      TellWhyUnplaced(spec);
+      continue;
+    }
     ActorDirectory::Output output;
     directory_.PlacedAt(place.actor, place.incarnation, node, &output);
     CarryOut(output);
@@ -279,6 +284,20 @@ void NodeCore::Impl::PlaceActors() {
       peers_.Spend(node, spec.placement);
       SendNode(node, start);
     }
+  }
+}
+
+void NodeCore::Impl::TellWhyUnplaced(const rpc::ActorSpec& spec) {
+  const bool at_cap = hosts_.size() >= options_.actor_workers_max;
+  const std::string why = at_cap ? "node n" + std::to_string(self_) + " hosts " +
+                                       std::to_string(options_.actor_workers_max) + " actors, its limit"
+                                 : WhyWaiting(spec.placement, AllInfos());
+  ActorDirectory::Output output;
+  const bool is_news = directory_.SetWaiting(spec.actor, why, &output);
+  CarryOut(output);
+  if (is_news && !FitsSomewhere(spec.placement, AllInfos())) {
+    Log(LogLine::Level::kWarning,
+        "actor " + ToString(spec.actor) + " (" + spec.class_name + ") can live nowhere now: " + why);
   }
 }
 

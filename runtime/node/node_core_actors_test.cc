@@ -50,6 +50,40 @@ TEST_F(NodeActors, AnActorThatFindsNoRoomWaitsForIt) {
   EXPECT_EQ(LastUpdate(driver_).state, ActorState::kAlive);
 }
 
+TEST_F(NodeActors, AnActorThatFitsNowhereSaysWhatItLacks) {
+  rpc::ActorSpec spec = Spec(driver_, 1);
+  spec.placement.Set("GPU", Fixed(8));
+  From(driver_, rpc::ActorCreate{spec});
+  const rpc::ActorUpdate update = LastUpdate(driver_);
+  EXPECT_EQ(update.state, ActorState::kPending);
+  EXPECT_THAT(update.waiting, HasSubstr("GPU: 8"));
+  const auto lines = TakeActions<LogLine>();
+  ASSERT_THAT(lines, SizeIs(1));
+  EXPECT_THAT(lines[0].text, HasSubstr("GPU: 8"));
+  From(driver_, rpc::ActorCreate{Spec(driver_, 2)});  // settles again: nothing new about the first
+  EXPECT_THAT(TakeActions<LogLine>(), IsEmpty());
+}
+
+TEST_F(NodeActors, AnActorThatWaitsForAnotherLendsItsCpu) {
+  rpc::ActorSpec spec = Spec(driver_, 1);
+  spec.placement.Set("CPU", Fixed(2));
+  spec.lifetime.Set("CPU", Fixed(2));
+  From(driver_, rpc::ActorCreate{spec});
+  const ProcessId worker = TakeStarts().at(0);
+  Hello(worker);
+  const auto construct = Take<rpc::ActorConstruct>(worker);
+  ASSERT_THAT(construct, SizeIs(1));
+  rpc::ActorStarted started;
+  started.actor = spec.actor;
+  started.incarnation = 1;
+  From(worker, started);
+  EXPECT_EQ(counts().available.Get("CPU"), Fixed(0));
+  From(worker, rpc::LeaseBlocked{construct[0].lease, true});
+  EXPECT_EQ(counts().available.Get("CPU"), Fixed(2));
+  From(worker, rpc::LeaseBlocked{construct[0].lease, false});
+  EXPECT_EQ(counts().available.Get("CPU"), Fixed(0));
+}
+
 TEST_F(NodeActors, AConstructorThatThrowsEndsTheActorWithItsError) {
   From(driver_, rpc::ActorCreate{Spec(driver_, 1)});
   const ProcessId worker = TakeStarts().at(0);
@@ -74,6 +108,14 @@ TEST_F(NodeActors, AWorkersDeathEndsItsActorAndSaysHow) {
   EXPECT_EQ(update.state, ActorState::kDead);
   EXPECT_THAT(update.error.message, HasSubstr("in which Counter lived, ended: killed by signal 11"));
   EXPECT_EQ(counts().actors, 0u);
+}
+
+TEST_F(NodeActors, WhatTheWorkerOfAnEndedActorStillHadIsToldWhyItEnded) {
+  const ProcessId worker = CreateActor(driver_, 1);
+  From(worker, rpc::ActorEnded{.actor = {driver_, 1}, .incarnation = 1, .intended = true, .error = {}});
+  actions_.clear();
+  Ended(worker, "killed by signal 9");
+  EXPECT_THAT(Take<rpc::ProcessDied>(driver_).at(0).reason, HasSubstr("ExitActor"));
 }
 
 TEST_F(NodeActors, TheLastHandleEndsTheActorGracefully) {

@@ -139,6 +139,7 @@ struct NodeCore::Impl {
   // ---- node_core_actors.cc
   void ServeHosts();
   void PlaceActors();
+  void TellWhyUnplaced(const rpc::ActorSpec& spec);
   void StartHere(const rpc::ActorStart& start);
   void RefuseHost(ActorId actor, rpc::ErrorCode code, const std::string& why);
   void EndHost(ActorId actor, const std::string& why);

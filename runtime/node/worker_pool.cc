@@ -87,6 +87,11 @@ void WorkerPool::Stop(ProcessId id, Time now, Time kill_at) {
   Enter(&worker, State::kStopping, now);
 }
 
+void WorkerPool::SetLastWord(ProcessId id, std::string why) {
+  const auto it = workers_.find(id);
+  if (it != workers_.end()) it->second.last_word = std::move(why);
+}
+
 const WorkerPool::Worker* WorkerPool::Find(ProcessId id) const {
   const auto it = workers_.find(id);
   return it == workers_.end() ? nullptr : &it->second;

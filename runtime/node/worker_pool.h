@@ -40,6 +40,7 @@ class WorkerPool {
     Time since;              // of the state
     Time kill_at;            // kStopping: kInfiniteFuture if it may take its time
     bool connected = false;  // has said hello
+    std::string last_word;   // why it ends, if it has said so itself
   };
   struct Options {
     uint32_t task_workers_max = 64;
@@ -74,6 +75,7 @@ class WorkerPool {
   void Release(ProcessId worker, Time now);
   // It has been asked to end, and is killed at `kill_at`.
   void Stop(ProcessId worker, Time now, Time kill_at);
+  void SetLastWord(ProcessId worker, std::string why);
 
   const Worker* Find(ProcessId worker) const;
   std::vector<ProcessId> OfJob(JobId job) const;

@@ -60,6 +60,7 @@ void ActorStream::SendCall(Call* call, std::vector<rpc::Value>* fresh) {
   }
   flight_peer_ = peer_;
   in_flight_.PushBack(call);
+  if (call->retries_of_actor && call->tries == 0) call->retries_left = max_task_retries_;
   rpc::CallRequest& request = parts_.calls->Send(call, peer_->id, fresh);
   request.actor = actor_;
   request.actor_incarnation = incarnation_;
@@ -80,6 +81,7 @@ void ActorStream::Continue() {
     while (Call* call = front()) parts_.calls->Fail(call, DeadError(*call));
   }
   if (in_flight_.empty() && flight_peer_ != peer_) LeaveFlight();
+  if (state_ == ActorState::kDead) FailUnsent();  // the worker gave it back after the directory's last word
   if (front() != nullptr) {
     Pump();
   } else if (handle_dropped_ && in_flight_.empty()) {
@@ -107,6 +109,13 @@ void ActorStream::Watch(bool wanted) {
 
 void ActorStream::WatchForUser() {
   user_watches_ = true;
+  if (state_ == ActorState::kDead) {
+    auto& update = parts_.out->Act<ActorChanged>().update;
+    update.actor = actor_;
+    update.state = state_;
+    update.error = error_;
+    return;
+  }
   watched_ = false;
   Watch(false);
 }
@@ -118,11 +127,19 @@ void ActorStream::OnHandleAdded() {
 
 void ActorStream::OnUpdate(const rpc::ActorUpdate& update) {
   // kDead is final, whoever says it: a directory that has lost its memory begins its versions anew.
+  const bool now_known = limbo_ || update.waiting != waiting_for_;
   const bool news =
-      update.version > version_ || (limbo_ && update.version == version_) || update.state == ActorState::kDead;
+      update.version > version_ || (now_known && update.version == version_) || update.state == ActorState::kDead;
   if (MANTA_RULE("actor.update_version") && !news) return;
   if (state_ == ActorState::kDead) return;
   version_ = update.version;
+  waiting_for_ = update.waiting;
+  max_task_retries_ = update.max_task_retries;
+  Decide(update.instead ? update.instead : actor_);
+  if (update.state == ActorState::kAlive && update.incarnation <= killed_) {  // the directory will hear of its end
+    if (retry_at_ == kInfiniteFuture) RetryAfter(kRetryFirst);
+    return;
+  }
   limbo_ = false;
   if (update.state == ActorState::kAlive || update.state == ActorState::kDead) EndCreation(update);
   switch (update.state) {
@@ -165,8 +182,9 @@ void ActorStream::Die(ErrorInfo error) {
   limbo_ = wanted_ = false;
   StopRetrying();
   MoveTo(nullptr);
+  Decide(actor_);
   SettleHandle();
-  while (Call* call = front()) parts_.calls->Fail(call, DeadError(*call));
+  FailUnsent();
   if (Call* creation = std::exchange(creation_, nullptr)) {
     if (!creation->created) AnnounceStillborn(creation);
     creation->completed = creation->actor_over = true;
@@ -176,9 +194,12 @@ void ActorStream::Die(ErrorInfo error) {
   parts_.out->idle_handles.push_back(actor_);
 }
 
+void ActorStream::FailUnsent() {
+  while (Call* call = front()) parts_.calls->Fail(call, DeadError(*call));
+}
+
 ErrorInfo ActorStream::DeadError(const Call& call) const {
-  ErrorInfo error = error_;
-  if (!call.function_name.empty()) error.chain.insert(error.chain.begin(), call.function_name);
+  ErrorInfo error = parts_.calls->ErrorOf(call, error_);
   error.may_have_run = call.may_have_run;
   return error;
 }
@@ -235,6 +256,31 @@ void ActorStream::EndCreation(const rpc::ActorUpdate& update) {
   parts_.refs->EndRequest(creation_->args, parts_.store->id(*creation_), 0, update.kept, update.worker);
 }
 
+// get_if_exists: which actor goes by the name.
+void ActorStream::Decide(ActorId actor) {
+  if (decided_ != 0) parts_.out->Act<ActorLookedUp>() = {std::exchange(decided_, 0), actor};
+}
+
+// ---------------------------------------------------------------- the end, by this process
+
+void ActorStream::Kill(bool no_restart) {
+  killed_for_good_ = no_restart;
+  if (state_ == ActorState::kAlive) {
+    killed_ = incarnation_;
+    state_ = ActorState::kRestarting;
+    limbo_ = true;
+    RetryAfter(kRetryFirst);
+  }
+  SendKill();
+}
+
+// Once more does no harm: it names the incarnation that it is for.
+void ActorStream::SendKill() const {
+  const bool names_it = !killed_for_good_ && killed_ == incarnation_;
+  parts_.out->ToDaemon(
+      rpc::ActorKill{.actor = actor_, .no_restart = killed_for_good_, .incarnation = names_it ? killed_ : 0});
+}
+
 // ---------------------------------------------------------------- workers
 
 void ActorStream::MoveTo(Peer* peer) {
@@ -267,15 +313,16 @@ void ActorStream::LoseCall(Call* call, const std::string& reason) {
   parts_.calls->LoseAttempt(call);
   if (call->completed) return parts_.calls->Finish(call);
   if (call->cancelled) {
-    return parts_.calls->Fail(call,
-                              CallError(*call, ErrorCode::kCancelled, "the call was cancelled while its actor died"));
+    return parts_.calls->Fail(
+        call, parts_.calls->Error(*call, ErrorCode::kCancelled, "the call was cancelled while its actor died"));
   }
   if (parts_.calls->UseRetry(call)) return Again(call);
   parts_.calls->Fail(
-      call, CallError(*call, ErrorCode::kActorDied,
-                      "actor " + ToString(actor_) + " died with its worker " + ToString(call->worker) + " (" + reason +
-                          ") while it had this call. MaxTaskRetries(n) tries calls again on an "
-                          "actor that restarts (MaxRestarts)"));
+      call, parts_.calls->Error(*call, ErrorCode::kActorDied,
+                                "actor " + ToString(actor_) + " died with its worker " + ToString(call->worker) + " (" +
+                                    reason +
+                                    ") while it had this call. MaxTaskRetries(n) tries calls again on an "
+                                    "actor that restarts (MaxRestarts)"));
 }
 
 // ---------------------------------------------------------------- waiting
@@ -291,6 +338,7 @@ void ActorStream::OnRetry() {
       Pump();
     }
   }
+  if (killed_ != 0 && killed_ == incarnation_) SendKill();  // it may be lost with a head
   parts_.out->ToDaemon(rpc::ActorWatch{.actor = actor_, .watcher = parts_.out->self()});
   RetryAfter(std::min(retry_after_ * 2, kRetryMax));
 }
@@ -308,12 +356,13 @@ void ActorStream::StopRetrying() {
 }
 
 std::string ActorStream::WhyWaiting() const {
+  const std::string what = waiting_for_.empty() ? "" : ": " + waiting_for_;
   switch (state_) {
     case ActorState::kPending:
       return creation_ != nullptr && !creation_->created ? "the actor's constructor waits for its arguments"
-                                                         : "the actor is being placed";
+                                                         : "the actor is being placed" + what;
     case ActorState::kRestarting:
-      return "the actor's worker has ended, and its restart is awaited";
+      return "the actor's worker has ended, and its restart is awaited" + what;
     case ActorState::kAlive:
       return peer_->connected() ? "" : "the actor's worker " + ToString(peer_->id) + " is being connected";
     case ActorState::kDead:

@@ -69,14 +69,18 @@ class ActorStream {
   void Again(Call* call);
 
   // The creation of this actor by this process. Sent when its arguments are ready.
-  void SetCreation(Call* creation) {
+  // `decided`: SubmitActor's.
+  void SetCreation(Call* creation, Cookie decided) {
     creation_ = creation;
+    decided_ = decided;
     watched_ = true;  // the directory tells the creator
   }
   Call* creation() const { return creation_; }
   void Create();
   // The actor is dead for good: what is not in flight ends with `error`.
   void Die(rpc::ErrorInfo error);
+  // Kill was called: the calls made from now on are not for the incarnation that lives now. Asks the directory.
+  void Kill(bool no_restart);
 
   void OnUpdate(const rpc::ActorUpdate& update);
   void OnWorkerDied(Peer* peer, const std::string& reason);
@@ -113,6 +117,9 @@ class ActorStream {
   void LeaveFlight();
   void LoseCall(Call* call, const std::string& reason);
   void AnnounceStillborn(Call* creation);
+  void Decide(ActorId actor);
+  void FailUnsent();
+  void SendKill() const;
   void EndCreation(const rpc::ActorUpdate& update);
   void SettleHandle();
   void RetryAfter(Duration after);
@@ -136,7 +143,12 @@ class ActorStream {
   uint64_t flight_incarnation_ = 0;
   Peer* flight_peer_ = nullptr;  // where the calls in flight went
   ProcessId flight_worker_;      // where flight_incarnation_ lives
-  uint64_t last_sequence_ = 0;   // in flight_incarnation_
+  uint64_t killed_ = 0;          // by this process: this incarnation and older ones get no more calls
+  bool killed_for_good_ = false;
+  int32_t max_task_retries_ = 0;  // as the directory says
+  std::string waiting_for_;       // kPending, kRestarting: what the directory says
+  Cookie decided_ = 0;            // SubmitActor's, until it is answered
+  uint64_t last_sequence_ = 0;    // in flight_incarnation_
   uint64_t last_order_ = 0;
   CallList in_flight_;
   CallList again_;

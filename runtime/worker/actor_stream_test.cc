@@ -202,7 +202,137 @@ TEST_F(ActorStream, OldAndRepeatedUpdatesAreIgnored) {
   EXPECT_EQ(SentOne<rpc::CallRequest>(kPeer2).call.number, call.number);
 }
 
+TEST_F(ActorStream, WhatADeadActorsWorkerGivesBackEnds) {
+  Know();
+  const ObjectId call = CallActor(kActor);
+  const rpc::CallRequest request = SentOne<rpc::CallRequest>();
+  Update(kActor, ActorState::kDead, 1);
+  EXPECT_FALSE(IsDone(call)) << "it may have run";
+  ReplyNotExecuted(request);
+  EXPECT_EQ(CodeOf(call), ErrorCode::kActorDied);
+  EXPECT_FALSE(ErrorOf(call).may_have_run);
+}
+
+TEST_F(ActorStream, WhoWatchesADeadActorIsToldAtOnce) {
+  Know();
+  Update(kActor, ActorState::kDead, 1);
+  Forget();
+  Feed(WatchActor{kActor});
+  const auto changes = Take<ActorChanged>();
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].update.actor, kActor);
+  EXPECT_EQ(changes[0].update.state, ActorState::kDead);
+  EXPECT_EQ(changes[0].update.error.message, "the actor is gone");
+}
+
+TEST_F(ActorStream, SaysWhatAnActorThatIsBeingPlacedWaitsFor) {
+  const ActorId actor = Create();
+  const ObjectId call = CallActor(actor);
+  Update(actor, ActorState::kPending, 1);
+  rpc::ActorUpdate waits = last_update_;  // of the same version
+  waits.waiting = "needs {GPU: 8}; node n1 has none";
+  FromDaemon(waits);
+  Feed(RefWanted{call});
+  const auto waiting = Take<WaitingFor>();
+  ASSERT_EQ(waiting.size(), 1u);
+  EXPECT_EQ(waiting[0].object, call);
+  EXPECT_EQ(waiting[0].reason, "the actor is being placed: needs {GPU: 8}; node n1 has none");
+}
+
+TEST_F(ActorStream, TellsWhichActorHasTheName) {
+  SubmitActor create;
+  create.spec.actor = {kSelf, ++last_number_};
+  create.spec.name = "one";
+  create.spec.get_if_exists = true;
+  create.decided = 77;
+  const ActorId actor = create.spec.actor;
+  SubmitActor second = create;
+  second.spec.actor = {kSelf, ++last_number_};
+  second.decided = 78;
+  Feed(std::move(create));
+  Feed(second);
+  EXPECT_TRUE(Take<ActorLookedUp>().empty());
+  Update(actor, ActorState::kPending, 1);
+  auto found = Take<ActorLookedUp>();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].cookie, 77u);
+  EXPECT_EQ(found[0].actor, actor);
+  rpc::ActorUpdate refused;
+  refused.actor = second.spec.actor;
+  refused.version = 1;
+  refused.state = ActorState::kDead;
+  refused.error = Error(ErrorCode::kNameTaken);
+  refused.instead = actor;
+  FromDaemon(refused);
+  found = Take<ActorLookedUp>();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].cookie, 78u);
+  EXPECT_EQ(found[0].actor, actor);
+  Update(actor, ActorState::kAlive, 1);
+  EXPECT_TRUE(Take<ActorLookedUp>().empty()) << "once";
+}
+
+// ---------------------------------------------------------------- kills
+
+TEST_F(ActorStream, CallsAfterAKillAreForTheNextIncarnation) {
+  Know();
+  const rpc::ActorUpdate alive = last_update_;
+  const ObjectId before = CallActor(kActor);
+  const rpc::CallRequest request = SentOne<rpc::CallRequest>();
+  Feed(KillActor{kActor, false});
+  const rpc::ActorKill kill = SentOne<rpc::ActorKill>(kDaemon);
+  EXPECT_FALSE(kill.no_restart);
+  EXPECT_EQ(kill.incarnation, 1u);
+  const ObjectId after = CallActor(kActor);
+  FromDaemon(alive);  // the directory has not heard of the kill
+  EXPECT_TRUE(Sent<rpc::CallRequest>().empty());
+  Reply(request, Inline("in time"));
+  EXPECT_EQ(ValueOf(before), "in time");
+  Pass(seconds(2));
+  EXPECT_EQ(SentOne<rpc::ActorKill>().incarnation, 1u) << "it may have been lost";
+  Died(kPeer);
+  Alive(kActor, 2, kPeer2);
+  EXPECT_EQ(SentOne<rpc::CallRequest>(kPeer2).call.number, after.number);
+}
+
+TEST_F(ActorStream, CallsAfterAKillForGoodEnd) {
+  Know();
+  Feed(KillActor{kActor, true});
+  EXPECT_TRUE(SentOne<rpc::ActorKill>().no_restart);
+  const ObjectId call = CallActor(kActor);
+  EXPECT_TRUE(Sent<rpc::CallRequest>().empty());
+  Update(kActor, ActorState::kDead, 1);
+  EXPECT_EQ(CodeOf(call), ErrorCode::kActorDied);
+  EXPECT_FALSE(ErrorOf(call).may_have_run);
+}
+
 // ---------------------------------------------------------------- deaths
+
+TEST_F(ActorStream, CallsAreTriedAgainAsOftenAsTheActorSays) {
+  AddHandle(kActor.handle());
+  Feed(RefWanted{kActor.handle()});
+  rpc::ActorUpdate alive;
+  alive.actor = kActor;
+  alive.version = ++last_version_;
+  alive.state = ActorState::kAlive;
+  alive.incarnation = 1;
+  alive.worker = kPeer;
+  alive.max_task_retries = 1;
+  SubmitCall submit;
+  submit.actor = kActor;
+  submit.max_retries = 0;
+  submit.retries_of_actor = true;
+  const ObjectId call = Submit(std::move(submit));
+  FromDaemon(alive);
+  Connected();
+  SentOne<rpc::CallRequest>();
+  Died(kPeer);
+  EXPECT_FALSE(IsDone(call));
+  Alive(kActor, 2, kPeer2);
+  EXPECT_EQ(SentOne<rpc::CallRequest>(kPeer2).attempt, 1u);
+  Died(kPeer2);
+  EXPECT_EQ(CodeOf(call), ErrorCode::kActorDied) << "no try is left";
+}
 
 TEST_F(ActorStream, AWorkersDeathEndsWhatWasSentAndKeepsTheRest) {
   Know();

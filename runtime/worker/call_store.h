@@ -46,9 +46,10 @@ struct Call {
   bool has_refs = false;      // some argument is or holds a ref
   bool may_have_run = false;  // an earlier attempt was lost with its worker
   bool retry_on_exception = false;
+  bool retries_of_actor = false;
   uint32_t attempt = 0;      // the one that is out, or the next one
   uint32_t tries = 0;        // attempts sent so far
-  int32_t retries_left = 0;  // -1: for ever
+  int32_t retries_left = 0;  // -1: for ever; retries_of_actor: known when it is sent
   uint32_t deps = 0;         // top-level ref arguments that are not ready
   uint32_t depth = 0;
   uint32_t return_count = 0;
@@ -56,7 +57,7 @@ struct Call {
   uint64_t trace = 0;
   CallId parent;
   Time deadline = kInfiniteFuture;
-  std::string function_name;
+  std::string function_name;     // SubmitCall::function_name; of a creation: the class
   std::vector<rpc::Value> args;  // kept for the next attempt
 
   // Where it is.

@@ -31,6 +31,7 @@ Call* CallTable::Submit(SubmitCall* submit) {
   call->parent = submit->parent;
   call->depth = submit->depth;
   call->retries_left = submit->max_retries;
+  call->retries_of_actor = submit->retries_of_actor;
   call->retry_on_exception = submit->retry_on_exception;
   call->function_name = std::move(submit->function_name);
   AddResults(call, submit->returns);
@@ -74,7 +75,7 @@ void CallTable::SubmitPut(runtime::SubmitPut submit, ErrorCode refused, std::str
   const ObjectId id = store_->result_id(*call, 0);
   ObjectEntry* entry = &call->result;
   if (refused != ErrorCode::kNone) {
-    refs_->SetError(id, entry, CallError(*call, refused, std::move(why)));
+    refs_->SetError(id, entry, Error(*call, refused, std::move(why)));
     return refs_->ForgetUnreferenced(id);
   }
   refs_->HoldRefs(submit.value);
@@ -114,8 +115,8 @@ void CallTable::TakeArguments(Call* call, std::vector<Value> args) {
   for (Value& arg : call->args) {
     if (arg.kind != Value::Kind::kRef) continue;
     if (arg.object.is_actor()) {
-      return Fail(call, CallError(*call, ErrorCode::kInvalidArgument,
-                                  "an actor's handle is passed inside a value, not as one"));
+      return Fail(call,
+                  Error(*call, ErrorCode::kInvalidArgument, "an actor's handle is passed inside a value, not as one"));
     }
     if (!refs_->Await(arg.object, {Waiter::Kind::kCall, call->number}, false)) {
       ++call->deps;
@@ -144,8 +145,7 @@ bool CallTable::TakeArgument(Call* call, Value* arg) {
   const ObjectId id = arg->object;
   const ObjectEntry* entry = refs_->Find(id);
   if (entry == nullptr) {
-    Fail(call,
-         CallError(*call, ErrorCode::kObjectLost, "the argument " + ToString(id) + " is not known to this process"));
+    Fail(call, Error(*call, ErrorCode::kObjectLost, "the argument " + ToString(id) + " is not known to this process"));
     return false;
   }
   if (entry->phase == ObjectEntry::Phase::kError) {
@@ -164,7 +164,7 @@ bool CallTable::TakeArgument(Call* call, Value* arg) {
 
 void CallTable::RefuseIfTooLarge(Call* call, const std::vector<Value>& args) {
   if (rpc::EncodedBytesMax(args) <= rpc::kValuesBytesMax) return;
-  Fail(call, CallError(*call, ErrorCode::kInvalidArgument, rpc::TooLargeText("the arguments", args)));
+  Fail(call, Error(*call, ErrorCode::kInvalidArgument, rpc::TooLargeText("the arguments", args)));
 }
 
 // ---------------------------------------------------------------- attempts
@@ -179,6 +179,7 @@ rpc::CallRequest& CallTable::Send(Call* call, ProcessId worker, std::vector<Valu
   request.attempt = call->attempt;
   request.job = options_.job;
   request.function = call->function;
+  if (!call->function_name.empty()) request.name = call->function_name;
   if (fresh != nullptr) {
     request.args = std::move(*fresh);
   } else {
@@ -225,9 +226,9 @@ void CallTable::Succeed(Call* call, std::vector<Value>&& returns) {
     reply.returns = std::move(returns);
     Discard(reply, call->worker);
     return Fail(call,
-                CallError(*call, ErrorCode::kInternal,
-                          "the worker answered with " + std::to_string(reply.returns.size()) + " results instead of " +
-                              std::to_string(call->return_count) + ": do caller and worker run the same program?"));
+                Error(*call, ErrorCode::kInternal,
+                      "the worker answered with " + std::to_string(reply.returns.size()) + " results instead of " +
+                          std::to_string(call->return_count) + ": do caller and worker run the same program?"));
   }
   refs_->AcceptReply(&returns, store_->id(*call), call->attempt, call->worker);
   call->completed = true;
@@ -302,12 +303,24 @@ std::vector<Call*> CallTable::TakeExpired(Time now) {
   return expired;
 }
 
-ErrorInfo CallError(const Call& call, ErrorCode code, std::string message) {
+std::string CallTable::NameOf(const Call& call) const {
+  if (!call.function_name.empty() || call.function == 0 || !options_.function_name) return call.function_name;
+  return options_.function_name(call.function);
+}
+
+ErrorInfo CallTable::Error(const Call& call, ErrorCode code, std::string message) const {
   ErrorInfo error;
   error.code = code;
   error.message = std::move(message);
-  if (!call.function_name.empty()) error.chain.push_back(call.function_name);
   error.may_have_run = call.may_have_run;
+  return ErrorOf(call, std::move(error));
+}
+
+// The worker has named the call already, if its user code had begun.
+ErrorInfo CallTable::ErrorOf(const Call& call, ErrorInfo error) const {
+  std::string name = NameOf(call);
+  const bool named = name.empty() || (!error.chain.empty() && error.chain.front() == name);
+  if (!named) error.chain.insert(error.chain.begin(), std::move(name));
   return error;
 }
 

@@ -62,6 +62,13 @@ class CallTable {
   // Holds on the arguments end (creations: when the actor is dead for good).
   void DropArguments(Call* call);
 
+  // What people call it; empty: not known.
+  std::string NameOf(const Call& call) const;
+  // The typed errors that a process makes itself. `message` says what happened and what to do.
+  rpc::ErrorInfo Error(const Call& call, rpc::ErrorCode code, std::string message) const;
+  // An error that came from elsewhere, as this call's: the chain of calls begins with it.
+  rpc::ErrorInfo ErrorOf(const Call& call, rpc::ErrorInfo error) const;
+
   // Calls whose deadline has passed, in the order of their deadlines; none is reported twice.
   std::vector<Call*> TakeExpired(Time now);
   Time next_deadline() const { return timers_.empty() ? kInfiniteFuture : timers_.begin()->first; }
@@ -78,9 +85,6 @@ class CallTable {
   RefTable* const refs_;
   std::set<std::pair<Time, uint64_t>> timers_;
 };
-
-// The typed errors that a process makes itself. Texts say what happened and what to do.
-rpc::ErrorInfo CallError(const Call& call, rpc::ErrorCode code, std::string message);
 
 }  // namespace manta::runtime::worker
 

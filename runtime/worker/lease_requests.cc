@@ -124,8 +124,7 @@ void LeaseClient::OnRefused(ShapeQueue* queue, ErrorInfo error) {
 void LeaseClient::FailUnstarted(ShapeQueue* queue, const ErrorInfo& error) {
   while (Call* call = queue->front()) {
     call->list->Remove(call);
-    ErrorInfo own = error;
-    if (!call->function_name.empty()) own.chain.insert(own.chain.begin(), call->function_name);
+    ErrorInfo own = calls_->ErrorOf(*call, error);
     own.may_have_run = call->may_have_run;
     calls_->Fail(call, std::move(own));
   }
@@ -161,7 +160,7 @@ ErrorInfo LeaseClient::TimeoutError(const Call& call) const {
   text += " when its Timeout passed";
   if (!call.sent && call.deps != 0) text += ": it waited for its arguments";
   if (!call.sent && !WhyWaiting(call).empty()) text += ": " + WhyWaiting(call);
-  ErrorInfo error = CallError(call, limited ? ErrorCode::kWorkerLimit : ErrorCode::kTimeout, std::move(text));
+  ErrorInfo error = calls_->Error(call, limited ? ErrorCode::kWorkerLimit : ErrorCode::kTimeout, std::move(text));
   error.may_have_run = error.may_have_run || call.sent;
   return error;
 }
@@ -221,14 +220,15 @@ void LeaseClient::LoseCall(Call* call, bool started, const std::string& reason) 
   calls_->LoseAttempt(call);
   if (call->completed) return calls_->Finish(call);
   if (call->cancelled) {
-    return calls_->Fail(call, CallError(*call, ErrorCode::kCancelled, "the task was cancelled while its worker died"));
+    return calls_->Fail(call,
+                        calls_->Error(*call, ErrorCode::kCancelled, "the task was cancelled while its worker died"));
   }
   const bool again = !started && call->retries_left != 0;
   if (again || calls_->UseRetry(call)) return Again(call);
   std::string text = "worker " + ToString(worker) + " died while it had this task (" + reason +
                      "); tries: " + std::to_string(call->tries) +
                      ". See the worker's log; MaxRetries(n) allows more tries";
-  calls_->Fail(call, CallError(*call, ErrorCode::kWorkerDied, std::move(text)));
+  calls_->Fail(call, calls_->Error(*call, ErrorCode::kWorkerDied, std::move(text)));
 }
 
 // ---------------------------------------------------------------- ends

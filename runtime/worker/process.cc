@@ -196,7 +196,8 @@ absl::Status Process::Impl::Join(JoinSpec& spec) {
                                         offer.attention.io_bell.get()};
   MANTA_RETURN_IF_ERROR(control_.Send(rpc::PeerOffer{self, DaemonOf(self.node), offer.mark}, offer_fds));
   base::MutexLock lock(&mutex_);
-  core_ = std::make_unique<ProcessCore>(ProcessOptions{.self = self, .job = job, .name_space = name_space});
+  core_ = std::make_unique<ProcessCore>(ProcessOptions{
+      .self = self, .job = job, .name_space = name_space, .function_name = std::move(spec.function_name)});
   offers_[offer.mark] = DaemonOf(self.node);
   MANTA_ASSIGN_OR_RETURN(answer, AwaitControl(deadline));
   OnControlMessage(std::move(answer));

@@ -52,7 +52,8 @@ class Process {
     rpc::ProcessHello hello;     // hello.process set: a worker
     base::UniqueFd node_socket;  // our end of the pair whose other end the daemon has
     Duration timeout = std::chrono::seconds(10);
-    std::optional<Duration> poll;  // --manta-poll; unset: measured
+    std::optional<Duration> poll;                                 // --manta-poll; unset: measured
+    std::function<std::string(uint64_t function)> function_name;  // ProcessOptions
   };
   // Says hello and waits for the welcome. kDeadlineExceeded, kUnavailable (the daemon died), kFailedPrecondition
   // (refused: the text says why).

@@ -29,12 +29,17 @@ using rpc::ErrorInfo;
 using rpc::Outcome;
 using worker::ActorStream;
 using worker::Call;
-using worker::CallError;
 using worker::Lease;
 using worker::ObjectEntry;
 using worker::Outbox;
 using worker::ShapeQueue;
 using worker::Waiter;
+
+namespace {
+
+std::string Prefix(const std::string& name) { return name.empty() ? "" : name + ": "; }
+
+}  // namespace
 
 ProcessCore::ProcessCore(ProcessOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 ProcessCore::~ProcessCore() = default;
@@ -97,9 +102,10 @@ void ProcessCore::Impl::On(SubmitCall& submit) {
 
 void ProcessCore::Impl::On(SubmitActor& submit) {
   const ActorId actor = submit.spec.actor;
+  const Cookie decided = submit.decided;
   Call* call = calls.SubmitCreation(std::move(submit));
   ActorStream* stream = streams.FindOrAdd(actor);
-  stream->SetCreation(call);
+  stream->SetCreation(call, decided);
   if (!call->completed && Refused(call)) {
     stream->Die(*call->result.error);
   } else if (call->completed) {
@@ -125,9 +131,9 @@ void ProcessCore::Impl::On(SubmitPut& submit) {
 // True: no calls are taken any more, and this one has been failed.
 bool ProcessCore::Impl::Refused(Call* call) {
   if (out.daemon_lost()) {
-    calls.Fail(call, CallError(*call, ErrorCode::kNodeDied, "this process's node daemon is gone. Call Init again"));
+    calls.Fail(call, calls.Error(*call, ErrorCode::kNodeDied, "this process's node daemon is gone. Call Init again"));
   } else if (shutting_down) {
-    calls.Fail(call, CallError(*call, ErrorCode::kShutdown, "Shutdown has begun: no calls are taken any more"));
+    calls.Fail(call, calls.Error(*call, ErrorCode::kShutdown, "Shutdown has begun: no calls are taken any more"));
   } else {
     return false;
   }
@@ -183,8 +189,7 @@ void ProcessCore::Impl::Decide(Call* call, rpc::CallReply& reply) {
           calls.UseRetry(call)) {
         return TryAgain(call);
       }
-      if (!call->function_name.empty()) reply.error.chain.insert(reply.error.chain.begin(), call->function_name);
-      return calls.Fail(call, std::move(reply.error));
+      return calls.Fail(call, calls.ErrorOf(*call, std::move(reply.error)));
     case Outcome::kNotExecuted:
       return DecideNotExecuted(call, reply);
     case Outcome::kUnknown:
@@ -193,24 +198,24 @@ void ProcessCore::Impl::Decide(Call* call, rpc::CallReply& reply) {
   call->may_have_run = true;
   if (!call->cancelled && calls.UseRetry(call)) return TryAgain(call);
   const ErrorCode code = call->stream != nullptr ? ErrorCode::kActorDied : ErrorCode::kWorkerDied;
-  calls.Fail(call, CallError(*call, code, "the worker cannot say whether the call ran; no try is left"));
+  calls.Fail(call, calls.Error(*call, code, "the worker cannot say whether the call ran; no try is left"));
 }
 
 void ProcessCore::Impl::DecideNotExecuted(Call* call, const rpc::CallReply& reply) {
   if (call->cancelled || reply.error.code == ErrorCode::kCancelled) {
-    return calls.Fail(call, CallError(*call, ErrorCode::kCancelled, "the call was cancelled before it started"));
+    return calls.Fail(call, calls.Error(*call, ErrorCode::kCancelled, "the call was cancelled before it started"));
   }
   if (reply.error.code == ErrorCode::kTimeout) {
-    return calls.Fail(call, CallError(*call, ErrorCode::kTimeout, reply.error.message));
+    return calls.Fail(call, calls.Error(*call, ErrorCode::kTimeout, Prefix(calls.NameOf(*call)) + reply.error.message));
   }
   if (MANTA_RULE("call.not_executed_is_free") || calls.UseRetry(call)) return TryAgain(call);
   const ErrorCode code = call->stream != nullptr ? ErrorCode::kActorDied : ErrorCode::kWorkerDied;
-  calls.Fail(call, CallError(*call, code, "the worker gave the call back: " + reply.error.message));
+  calls.Fail(call, calls.Error(*call, code, "the worker gave the call back: " + reply.error.message));
 }
 
 void ProcessCore::Impl::TryAgain(Call* call) {
   if (shutting_down) {
-    calls.Fail(call, CallError(*call, ErrorCode::kCancelled, "Shutdown: the call is not tried again"));
+    calls.Fail(call, calls.Error(*call, ErrorCode::kCancelled, "Shutdown: the call is not tried again"));
   } else if (call->stream != nullptr) {
     call->stream->Again(call);
   } else {
@@ -237,7 +242,7 @@ void ProcessCore::Impl::On(CancelCall& cancel) {
 
 void ProcessCore::Impl::Cancel(Call* call) {
   if (!call->sent) {
-    return FailUnsent(call, CallError(*call, ErrorCode::kCancelled, "the call was cancelled before it was sent"));
+    return FailUnsent(call, calls.Error(*call, ErrorCode::kCancelled, "the call was cancelled before it was sent"));
   }
   if (std::exchange(call->cancelled, true)) return;
   auto& message = out.Send<rpc::CallCancel>(call->worker);
@@ -262,12 +267,13 @@ void ProcessCore::Impl::Expire(Call* call) {
     error = leases.TimeoutError(*call);
   } else {
     const std::string why = call->stream->WhyWaiting();
-    error = CallError(*call, ErrorCode::kTimeout,
-                      call->sent ? "the actor had not answered when the call's Timeout passed"
-                                 : "the call had not been sent when its Timeout passed");
+    error = calls.Error(*call, ErrorCode::kTimeout,
+                        call->sent ? "the actor had not answered when the call's Timeout passed"
+                                   : "the call had not been sent when its Timeout passed");
     if (!why.empty()) error.message += ": " + why;
     error.may_have_run = error.may_have_run || call->sent;
   }
+  error.message = Prefix(calls.NameOf(*call)) + error.message;
   if (!call->sent) return FailUnsent(call, std::move(error));
   Cancel(call);
   calls.Fail(call, std::move(error));  // the record stays until the attempt is answered

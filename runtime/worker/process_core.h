@@ -15,6 +15,7 @@
 #define MANTA_RUNTIME_WORKER_PROCESS_CORE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,17 +41,20 @@ struct SubmitCall {
   uint32_t depth = 0;
   uint64_t trace = 0;
   std::optional<Duration> timeout;  // of the whole call, from submission
-  std::string function_name;        // for errors (the chain) and logs
+  std::string function_name;        // what people call this call; empty: the function's name
   // tasks
   ResourceSet shape;
   int32_t max_retries = 3;  // -1: for ever; of system failures (and of exceptions, if retry_on_exception)
   bool retry_on_exception = false;
-  // actor calls (actor set): max_retries is MaxTaskRetries
+  // actor calls (actor set)
   ActorId actor;
+  bool retries_of_actor = false;  // as often as the actor's MaxTaskRetries says, instead of max_retries
 };
 struct SubmitActor {
   rpc::ActorSpec spec;  // args may be kRef; spec.actor.number allotted by the shell
   Cookie handle = 0;    // completed when the actor is alive (a value) or dead (an error)
+  // spec.get_if_exists: answered by ActorLookedUp once it is decided: this actor, or the live one that has the name.
+  Cookie decided = 0;
 };
 // A Put: the value is complete. kStored: already sealed by the shell's writer (the core sends ObjectSeal).
 struct SubmitPut {
@@ -203,6 +207,8 @@ struct ProcessOptions {
   ProcessId self;
   JobId job = 0;
   std::string name_space;
+  // What people call a function, for errors. Pure; none: only calls that have a name of their own are named.
+  std::function<std::string(uint64_t function)> function_name;
   Duration lease_linger = std::chrono::milliseconds(2);
   Duration slow_task = std::chrono::milliseconds(1);  // above it nothing waits behind a task
   uint32_t calls_at_worker_max = 1000;                // tasks outstanding at one worker

@@ -10,7 +10,6 @@ using rpc::ErrorCode;
 using rpc::ErrorInfo;
 using worker::ActorStream;
 using worker::Call;
-using worker::CallError;
 using worker::Peer;
 
 // ---------------------------------------------------------------- refs
@@ -56,6 +55,7 @@ void ProcessCore::Impl::On(KillActor& kill) {
     error.message = "the actor was killed before it was created";
     return stream->Die(std::move(error));
   }
+  if (stream != nullptr) return stream->Kill(kill.no_restart);
   out.ToDaemon(rpc::ActorKill{.actor = kill.actor, .no_restart = kill.no_restart});
 }
 
@@ -183,7 +183,7 @@ void ProcessCore::Impl::On(DaemonLost&) {
       if (was_sent) calls.Finish(call);
       continue;
     }
-    ErrorInfo own = CallError(*call, error.code, error.message);
+    ErrorInfo own = calls.Error(*call, error.code, error.message);
     own.may_have_run = own.may_have_run || was_sent;
     calls.Fail(call, std::move(own));
   }
@@ -200,7 +200,7 @@ void ProcessCore::Impl::On(BeginShutdown&) {
   });
   for (Call* call : unsent) {
     if (call->completed) continue;  // an argument of it was cancelled before it
-    ErrorInfo error = CallError(*call, ErrorCode::kCancelled, "Shutdown: the call had not been sent");
+    ErrorInfo error = calls.Error(*call, ErrorCode::kCancelled, "Shutdown: the call had not been sent");
     if (call->kind == Call::Kind::kActorCreation) {
       streams.FindOrAdd(ActorId{options.self, call->number})->Die(std::move(error));
     } else {

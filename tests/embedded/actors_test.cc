@@ -1,4 +1,5 @@
 // Actors of an embedded cluster, as a user meets them.
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -123,6 +124,34 @@ class Ball {
   int Drop() { return 1; }
 };
 
+int HaveByName(std::string name, std::string directory, int parties) {
+  AppendLine(directory + "/there", std::to_string(getpid()));
+  while (Lines(directory + "/there").size() < static_cast<size_t>(parties))
+    std::this_thread::sleep_for(milliseconds(1));
+  const auto counter = Actor<Counter>().Name(name).GetIfExists().Remote(0);
+  return Get(counter.Call<&Counter::Add>().Remote(1));
+}
+
+class Patient {  // waits for a task that needs a CPU, in its constructor and in a call
+ public:
+  Patient() : number_(Get(Task<&One>().Remote())) {}
+  int Twice() { return number_ + Get(Task<&One>().Remote()); }
+  static int One() { return 1; }
+
+ private:
+  int number_;
+};
+
+class Mortal {
+ public:
+  int DieOnce(std::string path) {
+    AppendLine(path, "ran");
+    if (!CurrentContext().WasRestarted()) raise(SIGKILL);
+    return static_cast<int>(CurrentContext().incarnation());
+  }
+};
+int LetDie(ActorHandle<Mortal> mortal, std::string path) { return Get(mortal.Call<&Mortal::DieOnce>().Remote(path)); }
+
 std::vector<std::string> WhereTasksRun() {
   const Context context = CurrentContext();
   return {context.actor(), context.function(), context.task(), context.process(), context.node()};
@@ -222,6 +251,15 @@ TEST_F(Actors, HaveANameOnlyOnce) {
   EXPECT_EQ(Get(other.Call<&Counter::Value>().Remote()), 4);
   const auto made = Actor<Counter>().Name("two").GetIfExists().Remote(5);
   EXPECT_EQ(Get(made.Call<&Counter::Value>().Remote()), 5);
+}
+
+TEST_F(Actors, AreMadeOnceBySeveralWhoWantThemAtOnce) {
+  StartCluster({"--manta-num-cpus=4"});
+  std::vector<ObjectRef<int>> counts;
+  for (int i = 0; i < 4; ++i) counts.push_back(Task<&HaveByName>().Remote("one for all", File(""), 4));
+  const std::vector<int> got = Get(counts);
+  EXPECT_EQ(std::set<int>(got.begin(), got.end()), (std::set<int>{1, 2, 3, 4})) << "each of its calls counted";
+  EXPECT_EQ(Get(GetActor<Counter>("one for all")->Call<&Counter::Value>().Remote()), 4);
 }
 
 TEST_F(Actors, GiveTheirNameBackWhenTheyDie) {
@@ -413,6 +451,26 @@ TEST_F(Actors, HoldWhatTheyAskFor) {
   EXPECT_EQ(Get(value, seconds(10)), 1);
   Kill(second);
   Get(task, seconds(10));
+}
+
+TEST_F(Actors, LendTheirCpuWhileTheyWait) {
+  StartCluster({"--manta-num-cpus=1"});
+  const auto patient = Actor<Patient>().NumCpus(1).Remote();
+  EXPECT_EQ(Get(patient.Call<&Patient::Twice>().Remote(), seconds(20)), 2);
+  const auto light = Actor<Patient>().Remote();  // only its constructor has one
+  Kill(patient);
+  EXPECT_EQ(Get(light.Call<&Patient::Twice>().Remote(), seconds(20)), 2);
+}
+
+TEST_F(Actors, RunCallsAgainWhoeverMadeThem) {
+  StartCluster();
+  const auto mortal = Actor<Mortal>().MaxRestarts(1).MaxTaskRetries(1).Remote();
+  EXPECT_EQ(Get(Task<&LetDie>().MaxRetries(0).Remote(mortal, File("ran")), seconds(20)), 2);
+  EXPECT_THAT(Lines(File("ran")), SizeIs(2));
+  const auto frail = Actor<Mortal>().MaxRestarts(1).Remote();
+  EXPECT_TRUE(
+      ErrorOf<TaskError>([&] { Get(Task<&LetDie>().MaxRetries(0).Remote(frail, File("frail")), seconds(20)); }));
+  EXPECT_THAT(Lines(File("frail")), SizeIs(1));
 }
 
 TEST_F(Actors, TimeOutTheirCalls) {

@@ -17,7 +17,7 @@ MANTA_EXPORT std::map<std::string, double> CheckedResources(std::map<std::string
 MANTA_EXPORT double CheckedAmount(const char* option, double amount);
 MANTA_EXPORT int CheckedCount(const char* option, int count);  // >= -1
 MANTA_EXPORT std::chrono::nanoseconds CheckedTimeout(std::chrono::nanoseconds timeout);
-MANTA_EXPORT std::string CheckedName(const char* option, std::string name);  // not empty, 256 bytes at most
+MANTA_EXPORT std::string CheckedName(const char* option, std::string name);  // UTF-8, not empty, 256 bytes at most
 
 MANTA_EXPORT uint32_t CheckedConcurrency(uint32_t threads);  // 1..1000
 MANTA_EXPORT uint64_t CheckedPendingCalls(uint64_t count);   // >= 1
