@@ -69,10 +69,12 @@ struct LogVoidify {
 }  // namespace internal
 }  // namespace manta::base
 
-#define MANTA_LOG(level)                                    \
-  !::manta::base::Log::IsOn(::manta::base::LogLevel::level) \
-      ? (void)0                                             \
-      : ::manta::base::internal::LogVoidify() &             \
-            ::manta::base::internal::LogLine(::manta::base::LogLevel::level, __FILE__, __LINE__).stream()
+#define MANTA_LOG(level) MANTA_LOG_AT(::manta::base::LogLevel::level)
+
+// For a level that is known when it runs.
+#define MANTA_LOG_AT(level)        \
+  !::manta::base::Log::IsOn(level) \
+      ? (void)0                    \
+      : ::manta::base::internal::LogVoidify() & ::manta::base::internal::LogLine(level, __FILE__, __LINE__).stream()
 
 #endif  // MANTA_BASE_LOG_H_

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "base/ids.h"
+#include "base/log.h"
 #include "base/time.h"
 #include "rpc/message.h"
 
@@ -37,7 +38,7 @@ struct SendMessage {
 
 // Action: a line for the log, with what people need to act on it.
 struct LogLine {
-  enum class Level { kInfo, kWarning, kError };
+  using Level = base::LogLevel;
   Level level = Level::kInfo;
   std::string text;
 };

@@ -57,7 +57,7 @@ void HeadShell::Handle(HeadEvent event) {
       batch_number = std::max(batch_number, persist->batch);
       batch.emplace_back(std::move(persist->key), std::move(persist->value));
     } else if (auto* line = std::get_if<LogLine>(&action)) {
-      MANTA_LOG(kInfo) << "head: " << line->text;
+      MANTA_LOG_AT(line->level) << "head: " << line->text;
     }
   }
   if (!batch.empty()) {

@@ -23,7 +23,7 @@ namespace {
 
 constexpr size_t kFramesPerDrain = 256;
 constexpr size_t kOffersWaitingMax = 1024;  // to one process that still joins
-constexpr Duration kMendInterval = std::chrono::milliseconds(250);
+constexpr Duration kMendInterval = std::chrono::milliseconds(500);
 constexpr Duration kExitStatusWait = std::chrono::milliseconds(20);
 constexpr Duration kEndWait = std::chrono::milliseconds(100);
 constexpr int kKillRoundsMax = 500;  // of a millisecond
@@ -151,7 +151,7 @@ void Daemon::RunActions(std::vector<NodeAction>& actions) {
         [this](auto& chosen) {
           using Action = std::decay_t<decltype(chosen)>;
           if constexpr (std::is_same_v<Action, LogLine>) {
-            MANTA_LOG(kInfo) << chosen.text;
+            MANTA_LOG_AT(chosen.level) << chosen.text;
           } else if constexpr (std::is_same_v<Action, DestroySegment>) {
             segments_.Destroy(chosen.segment);
           } else if constexpr (std::is_same_v<Action, JobGone>) {

@@ -36,7 +36,7 @@ constexpr Duration kForgetAgain = std::chrono::milliseconds(10);
 constexpr Duration kDropDelay = std::chrono::milliseconds(10);
 constexpr Duration kCloseLook = std::chrono::milliseconds(1);
 constexpr Duration kFollowerLook = std::chrono::milliseconds(100);
-constexpr Duration kMendInterval = std::chrono::milliseconds(250);
+constexpr Duration kMendInterval = std::chrono::milliseconds(500);
 // An unattended process is not drained at once: user code is likely to come back, or more frames to come.
 constexpr useconds_t kUnattendedPauseUs = 50;
 
@@ -304,7 +304,7 @@ void Process::Impl::Handle(ProcessEvent event) {
     } else if (auto* exit = std::get_if<ExitProcess>(&action)) {
       Run(*exit);
     } else if (auto* line = std::get_if<LogLine>(&action)) {
-      MANTA_LOG(kInfo) << line->text;
+      MANTA_LOG_AT(line->level) << line->text;
     }
   }
   actions.clear();

@@ -147,7 +147,9 @@ TEST_F(Objects, AreReadInOtherProcessesWithoutACopy) {
   EXPECT_TRUE(look.in_store);
   EXPECT_THAT(look.mapping, AllOf(HasSubstr("memfd:"), HasSubstr(" r--s ")));
   EXPECT_EQ(look.sum, SumOfAscending(64 * kMiB));
-  if (!kHasShadowMemory) EXPECT_LT(look.private_bytes_more, 8 * kMiB);
+  if (!kHasShadowMemory) {
+    EXPECT_LT(look.private_bytes_more, 8 * kMiB);
+  }
 
   const Look argument = Get(reader.Call<&Reader::AtArgument>().Remote(object));
   EXPECT_TRUE(argument.in_store);
@@ -162,7 +164,9 @@ TEST_F(Objects, AreReadInTheDriverWithoutACopy) {
   const uint64_t before = StatusBytes("RssAnon");
   const Tensor numbers = Get(made);
   EXPECT_EQ(SumOf(numbers), SumOfAscending(64 * kMiB));
-  if (!kHasShadowMemory) EXPECT_LT(StatusBytes("RssAnon"), before + 8 * kMiB);
+  if (!kHasShadowMemory) {
+    EXPECT_LT(StatusBytes("RssAnon"), before + 8 * kMiB);
+  }
   EXPECT_THAT(MappingOf(numbers.raw_data()), AllOf(HasSubstr("memfd:"), HasSubstr(" r--s ")));
   const Tensor again = Get(made);
   EXPECT_EQ(again.raw_data(), numbers.raw_data());
@@ -174,7 +178,9 @@ TEST_F(Objects, AreSealedWhereTheyWereWritten) {
   Tensor numbers = MakeAscending(64 * kMiB);
   EXPECT_TRUE(numbers.in_store());
   EXPECT_EQ(Get(Task<&SumUp>().Remote(numbers)), SumOfAscending(64 * kMiB));
-  if (!kHasShadowMemory) EXPECT_LT(StatusBytes("RssAnon"), before + 8 * kMiB);
+  if (!kHasShadowMemory) {
+    EXPECT_LT(StatusBytes("RssAnon"), before + 8 * kMiB);
+  }
   // Sealed now: a write moves this tensor to a copy, and nobody else sees it.
   const ObjectRef<Tensor> object = Put(numbers);
   numbers.mutable_values<uint64_t>()[0] = 77;
