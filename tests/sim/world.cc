@@ -52,9 +52,9 @@ const std::vector<size_t>& ProcessRingTypes() {
 const std::vector<size_t>& DaemonRingTypes() {
   static const std::vector<size_t> types = [] {
     std::vector<size_t> list;
-    for (const char* name :
-         {"LeaseGrant", "LeaseFence", "LeasePending", "ActorConstruct", "ActorUpdate", "ActorKill", "ActorFound",
-          "ObjectResolved", "SegmentGrant", "SegmentMap", "ProcessWelcome", "ProcessDied", "ProcessExit", "NodeDied"}) {
+    for (const char* name : {"LeaseGrant", "LeaseFence", "LeasePending", "ActorConstruct", "ActorUpdate", "ActorKill",
+                             "ActorFound", "ObjectResolved", "SegmentGrant", "SegmentMap", "ProcessWelcome",
+                             "ProcessDied", "ProcessExit", "NodeDied", "SegmentGone"}) {
       list.push_back(TypeByName(name));
     }
     return list;
@@ -147,7 +147,7 @@ void World::PlanFaults() {
   const uint64_t pairs = Workloads().size() * FaultMixes().size();
   for (int i = 0; i < mix_.node_ring_deaths; ++i) {
     const uint64_t pick = turn / pairs + turn % pairs + i * 5;
-    const auto fault = static_cast<RingFault>((turn % pairs / 2 + i) % kRingFaults);
+    const auto fault = static_cast<RingFault>((turn / pairs + turn % pairs / 2 + i) % kRingFaults);
     network_.AimAtRing({By(pick, DaemonRingTypes()), fault, 1 + static_cast<int>(rng_.Uniform(5)), true});
   }
 }
