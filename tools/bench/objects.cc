@@ -95,6 +95,7 @@ double RawHandOverMicros(int memfd) {
     if (read(pair->second.get(), &byte, 1) == 1) (void)base::SendWithFds(pair->second.get(), {&byte, 1}, {&memfd, 1});
     _exit(0);
   }
+  pair->second.reset();  // what the child fails to send is an end, not a wait
   std::this_thread::sleep_for(std::chrono::milliseconds(3));
   const Stopwatch watch;
   char byte = 1;
@@ -118,7 +119,7 @@ std::vector<Sample> Get1GiB(const Context& context) {
   Tensor tensor = Create<float>({kGetBytes / sizeof(float)});
   std::memset(tensor.mutable_data<float>(), 0, kGetBytes);
   const ObjectRef<Tensor> ref = Put(tensor);
-  auto fd = base::CreateSealedMemfd("manta-bench", kGetBytes);
+  auto fd = base::CreateSealedMemfd("hand-over", kGetBytes);
   if (!fd.ok()) throw std::runtime_error("memfd");
   std::vector<Sample> samples;
   for (int i = 0; i < context.repeats; ++i) {
