@@ -24,6 +24,11 @@ void HomeTable::Seal(const rpc::ObjectSeal& message, Output* out) {
   const bool released = owner != entry.holders.end() && !owner->second.held;
   const bool stale = message.attempt < std::max(entry.copies.empty() ? 0 : entry.attempt, entry.seal_due_attempt);
   if (entry.seal_due_on == message.location.node && !stale) entry.seal_due_on = 0;
+  if (MANTA_RULE("home.seal_revives") && entry.lost && message.attempt > entry.attempt) {
+    // Its owner has not read what was lost, and has made the call again.
+    entry.lost = false;
+    entry.state = State::kUnknown;
+  }
   if (stale || entry.state == State::kInline || entry.state == State::kError) {
     out->sends.push_back({message.location.node, rpc::ObjectDrop{object, message.attempt}});
   } else {
@@ -43,6 +48,7 @@ void HomeTable::Publish(const rpc::ObjectPublish& message, Output* out) {
     DropCopies(object, &entry, out);
     entry.error = std::make_unique<rpc::ErrorInfo>(message.error);
     entry.state = State::kError;
+    entry.lost = false;
   } else if (message.value.kind == rpc::Value::Kind::kInline) {
     DropCopies(object, &entry, out);
     SetRefs(object, &entry, message.value.refs, out);
@@ -286,11 +292,13 @@ void HomeTable::SetError(ErrorCode code, std::string message, Entry* entry) {
   error->message = std::move(message);
   entry->error = std::move(error);
   entry->state = State::kError;
+  entry->lost = false;
 }
 
 void HomeTable::SetLost(NodeId node, Entry* entry) {
   entry->awaited = nullptr;
   SetError(ErrorCode::kObjectLost, "the only copy was on node n" + std::to_string(node) + ", and is gone", entry);
+  entry->lost = true;
 }
 
 void HomeTable::DropCopies(const ObjectId& object, Entry* entry, Output* out) {

@@ -103,6 +103,7 @@ class HomeTable {
   };
   struct Entry {
     State state = State::kUnknown;
+    bool lost = false;       // kError: by the loss of its copies, not by its owner's word
     uint32_t attempt = 0;    // of the copies
     uint32_t held = 0;       // of `holders`
     NodeId seal_due_on = 0;  // the tombstone

@@ -445,6 +445,19 @@ TEST_F(HomeTableTest, WhatADeadOwnerNeverPublishedIsAnError) {
   EXPECT_EQ(TakeAnswers().at(0).error.code, rpc::ErrorCode::kOwnerDied);
 }
 
+TEST_F(HomeTableTest, ALaterAttemptsSealReplacesWhatWasLost) {
+  const ObjectId object = Object(7);
+  Seal(object, At(2));
+  Dies(DaemonOf(2));
+  Seal(object, At(3), 1);
+  PublishStored(object, At(3));
+  Resolve(object, kWorker);
+  const auto answers = TakeAnswers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_FALSE(answers[0].error);
+  EXPECT_EQ(answers[0].value.location, At(3));
+}
+
 TEST_F(HomeTableTest, ADeadNodesCopiesAreGone) {
   Seal(Object(1), At(2));
   home_.Copy({Object(1), 0, At(3), true}, &output_);
