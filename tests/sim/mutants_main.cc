@@ -33,7 +33,7 @@ constexpr size_t kProcesses = 2;
 constexpr const char* kMutants[] = {
     "session.dedup",           "session.order",          "head.fence",
     "head.name_once",          "head.job_once",          "directory.incarnation",
-    "actor.start_once",        "actor.numbered_before",  "home.kept_awaits_registration",
+    "node.expected_worker",    "actor.numbered_before",  "home.kept_awaits_registration",
     "home.seal_after_release", "ref.ticket_before_send", "ref.kept_in_reply",
 };
 
