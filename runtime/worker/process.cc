@@ -528,6 +528,7 @@ void Process::Impl::ForgetSegment(uint64_t segment) {
 }
 
 void Process::Impl::OnClosed(rpc::Channel& channel, const absl::Status& why) {
+  mutex_.AssertHeld();
   const std::string text = "the channel to " + ToString(channel.peer()) + " closed: " + base::Message(why);
   if (absl::IsUnavailable(why)) {
     MANTA_LOG(kInfo) << text;  // its death is reported by the daemon
