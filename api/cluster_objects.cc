@@ -75,10 +75,6 @@ RefHandle ClusterBackend::Adopt(const ObjectKey& key, const LocationKey& locatio
 
 void ClusterBackend::Drop(RefState* state) {
   auto* ref = static_cast<ClusterRef*>(state);
-  if (closed_.load(std::memory_order_acquire)) {
-    delete ref;  // nobody counts any more
-    return;
-  }
   if (!ref->is_call || ref->ends.fetch_or(ClusterRef::kDropped) == ClusterRef::kCompleted) {
     process_->SubmitDrop(&ref->drop);
   }

@@ -97,6 +97,8 @@ class Process::Impl : private rpc::Channel::Handler {
 
   void Handle(ProcessEvent event) MANTA_REQUIRES(mutex_);
   void HandleDropped() MANTA_REQUIRES(mutex_);
+  void Refuse(const ProcessEvent& event);
+  void ForgetDropped();
   void Run(SendMessage& action) MANTA_REQUIRES(mutex_);
   void Run(Connect& action) MANTA_REQUIRES(mutex_);
   void Run(ExitProcess& action) MANTA_REQUIRES(mutex_);
@@ -157,6 +159,7 @@ class Process::Impl : private rpc::Channel::Handler {
   base::TimerId timer_ = 0;                             // I/O thread
   std::array<std::atomic<int>, 2> sockets_ = {-1, -1};  // for AfterForkInChild
   std::atomic<bool> closed_{false};
+  std::atomic<bool> gone_{false};  // there is no core any more
   bool is_worker_ = false;
 };
 
@@ -222,8 +225,9 @@ absl::StatusOr<rpc::MessageWithDescriptors> Process::Impl::AwaitControl(Time dea
 // ------------------------------------------------------------------ submitting
 
 void Process::Impl::Submit(ProcessEvent event) {
+  if (gone_) return Refuse(event);
   base::MutexLock lock(&mutex_);
-  if (core_ == nullptr) return;
+  if (core_ == nullptr) return Refuse(event);
   now_ = base::SystemClock().Now();
   HandleDropped();
   const bool is_call = std::holds_alternative<SubmitCall>(event);
@@ -234,9 +238,11 @@ void Process::Impl::Submit(ProcessEvent event) {
 
 void Process::Impl::SubmitDrop(Dropped* dropped) {
   dropped->next = dropped_.load(std::memory_order_relaxed);
+  // With Close, which says that it is gone, and then forgets what is in the list: one of the two sees the other.
   while (
-      !dropped_.compare_exchange_weak(dropped->next, dropped, std::memory_order_release, std::memory_order_relaxed)) {
+      !dropped_.compare_exchange_weak(dropped->next, dropped, std::memory_order_seq_cst, std::memory_order_relaxed)) {
   }
+  if (gone_) return ForgetDropped();
   if (!drop_timer_armed_.exchange(true, std::memory_order_relaxed)) {
     Post([this] {
       loop_->RunAfter(kDropDelay, [this] {
@@ -248,6 +254,25 @@ void Process::Impl::SubmitDrop(Dropped* dropped) {
         EndTurn();
       });
     });
+  }
+}
+
+// The process has left the cluster: a call ends here and now.
+void Process::Impl::Refuse(const ProcessEvent& event) {
+  const auto* call = std::get_if<SubmitCall>(&event);
+  if (call == nullptr) return;
+  rpc::ErrorInfo error;
+  error.code = rpc::ErrorCode::kShutdown;
+  error.message = "this process has left the cluster (Shutdown)";
+  for (const Cookie handle : call->returns) host_->OnComplete({handle, {}, error});
+}
+
+void Process::Impl::ForgetDropped() {
+  Dropped* list = dropped_.exchange(nullptr);
+  while (list != nullptr) {
+    Dropped* const next = list->next;
+    list->forget(list);
+    list = next;
   }
 }
 
@@ -749,18 +774,21 @@ void Process::Impl::Close() {
     pins_.reset();
     loop_.reset();
   }
-  base::MutexLock lock(&mutex_);
-  // Handles that the core still knows are forgotten by their owners (SubmitDrop after Close frees at once).
-  control_.Close();  // tells the daemon
-  core_.reset();
-  peers_.clear();
-  port_.reset();
-  Dropped* list = dropped_.exchange(nullptr, std::memory_order_acquire);
-  while (list != nullptr) {
-    Dropped* const next = list->next;
-    list->forget(list);
-    list = next;
+  {
+    base::MutexLock lock(&mutex_);
+    if (core_ != nullptr) {
+      now_ = base::SystemClock().Now();
+      HandleDropped();
+      Handle(DaemonLost{});  // whatever is not complete ends: nobody will do it later
+      HandleDropped();
+    }
+    control_.Close();  // tells the daemon
+    core_.reset();
+    peers_.clear();
+    port_.reset();
   }
+  gone_ = true;
+  ForgetDropped();
 }
 
 void Process::Impl::AfterForkInChild() noexcept {

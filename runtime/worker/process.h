@@ -32,7 +32,8 @@ class Process {
   class Host {
    public:
     virtual ~Host() = default;
-    // Under the core lock, on any thread; must neither block nor call the process (SubmitDrop is allowed).
+    // Under the core lock, on any thread; must neither block nor call the process (SubmitDrop is allowed). After Close
+    // without the lock, for what is submitted then.
     virtual void OnComplete(Complete complete) = 0;
     virtual void OnActorLookedUp(const ActorLookedUp& found) = 0;
     virtual void OnActorChanged(const rpc::ActorUpdate& update) = 0;
@@ -76,7 +77,8 @@ class Process {
   void Submit(ProcessEvent event);
 
   // A handle is gone. Lock-free; may be called under the core lock. Handed to the core at the next Submit, or within 10
-  // ms; then `forget` is called under the core lock: the core does not use the cookie any more.
+  // ms; then `forget` is called under the core lock: the core does not use the cookie any more. After Close it is
+  // called at once.
   struct Dropped {
     ObjectId object;
     Cookie handle = 0;

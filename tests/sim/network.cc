@@ -162,7 +162,11 @@ void Network::TransmitOne(Pipe* pipe, int from, const rpc::Packet& packet) {
   };
   Duration delay = SocketDelay();
   if (fault == PacketFault::kLate) delay += milliseconds(rng_.Between(20, 1500));
-  if (fault == PacketFault::kTwice) arrive(travelling, SocketDelay() + milliseconds(rng_.Between(0, 300)));
+  if (fault == PacketFault::kTwice) {
+    // One after the other: in one expression, compilers draw in the order they like.
+    const Duration later = milliseconds(rng_.Between(0, 300));
+    arrive(travelling, later + SocketDelay());
+  }
   arrive(std::move(travelling), delay);
 }
 

@@ -108,7 +108,8 @@ Step Cancels(Frame& f) {
 // ---------------------------------------------------------------- actors
 
 Step ActorChain(Frame& f) {
-  Ref actor = f.NewActor({Small(f)}, {.cpus = static_cast<int>(f.Random(2))});
+  const int64_t start = Small(f);
+  Ref actor = f.NewActor({start}, {.cpus = static_cast<int>(f.Random(2))});
   std::vector<Ref> refs;
   Ref last = f.Task(kSleepAdd, {static_cast<int64_t>(f.Random(2'000)), 1}, {.expected = 1});
   const uint64_t count = 3 + f.Random(25);
