@@ -387,6 +387,7 @@ TEST(Actor, CallEndsAtItsTimeout) {
   ObjectRef<int> first = sleeper.Call<&Sleeper::WaitForGate>().Remote(started, gate);
   ObjectRef<int> second = sleeper.Call<&Sleeper::Incarnation>().Timeout(20ms).Remote();
   ErrorOf<TimeoutError>(second);
+  WaitAtGate(started);
   Cancel(first);  // has begun: nothing
   Get(gate.Call<&Gate::Open>().Remote());
   EXPECT_EQ(Get(first, kLong), 1);

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# run.sh BUILD COMPILER: installs BUILD into an empty prefix, builds this folder's project against it, and runs it.
+# run.sh BUILD COMPILER [bench]: installs BUILD into an empty prefix, builds this folder's project against it, and runs
+# it; with `bench` also measures its calls, beside those of `manta bench`.
 set -euo pipefail
 source_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 build="$1"
@@ -22,3 +23,9 @@ if [[ "$output" != 13 ]]; then
   exit 1
 fi
 echo "install_test: passed"
+if [[ "${3:-}" == bench ]]; then
+  for _ in 1 2 3; do
+    "$work/build/calls"
+    for name in actor_call_p50 actor_calls_pipelined; do "$build/bin/manta" bench --filter "$name" | tail -1; done
+  done
+fi
