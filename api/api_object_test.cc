@@ -238,7 +238,6 @@ TEST(Tensor, SmallOnesTravelInLine) {
 }
 
 TEST(Tensor, ViewCannotBeWrittenTo) {
-  if (IsLocal()) GTEST_SKIP() << "--manta-local does not protect views (documented there)";
   const Tensor view = Get(Put(Ramp()));
   const pid_t child = fork();
   if (child == 0) {

@@ -225,7 +225,6 @@ absl::StatusOr<rpc::MessageWithDescriptors> Process::Impl::AwaitControl(Time dea
 // ------------------------------------------------------------------ submitting
 
 void Process::Impl::Submit(ProcessEvent event) {
-  if (gone_) return Refuse(event);
   base::MutexLock lock(&mutex_);
   if (core_ == nullptr) return Refuse(event);
   now_ = base::SystemClock().Now();

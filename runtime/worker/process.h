@@ -32,8 +32,7 @@ class Process {
   class Host {
    public:
     virtual ~Host() = default;
-    // Under the core lock, on any thread; must neither block nor call the process (SubmitDrop is allowed). After Close
-    // without the lock, for what is submitted then.
+    // Under the core lock, on any thread; must neither block nor call the process (SubmitDrop is allowed).
     virtual void OnComplete(Complete complete) = 0;
     virtual void OnActorLookedUp(const ActorLookedUp& found) = 0;
     virtual void OnActorChanged(const rpc::ActorUpdate& update) = 0;
