@@ -12,9 +12,12 @@
 
 namespace manta::rpc {
 
-// Members run code and may send everything. Readers may send what only asks; there is no such message yet.
+// Members run code and may send everything. Readers may ask; what they ask for is looked at where it is answered
+// (StateKind::kKillActor is not for them).
+inline constexpr uint16_t kStateQueryType = 60;
+static_assert(std::is_same_v<std::variant_alternative_t<kStateQueryType, MessageVariant>, StateQuery>);
 inline constexpr bool MaySend(TrustClass trust, uint16_t type) {
-  return trust == TrustClass::kMember && type < kMessageTypeCount;
+  return trust == TrustClass::kMember ? type < kMessageTypeCount : type == kStateQueryType;
 }
 
 }  // namespace manta::rpc

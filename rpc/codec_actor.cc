@@ -18,6 +18,8 @@ void WriteSpec(const ActorSpec& m, schema::ActorSpec::Builder b, Encoder* out) {
   b.setMaxConcurrency(m.max_concurrency);
   WriteCall(m.parent, b.initParent());
   b.setMaxTaskRetries(m.max_task_retries);
+  b.setDetached(m.detached);
+  if (m.hint != SchedulingHint()) WriteHint(m.hint, b.initHint());
 }
 
 void ReadSpec(schema::ActorSpec::Reader r, Decoder* in, ActorSpec* m) {
@@ -37,6 +39,8 @@ void ReadSpec(schema::ActorSpec::Reader r, Decoder* in, ActorSpec* m) {
   m->parent = ReadCall(r.getParent());
   m->max_task_retries = r.getMaxTaskRetries();
   if (m->max_task_retries < -1) in->Fail("max_task_retries is below -1");
+  m->detached = r.getDetached();
+  ReadHint(r.getHint(), in, &m->hint);
 }
 
 void Write(const ActorCreate& m, schema::ActorCreate::Builder b, Encoder* out) { WriteSpec(m.spec, b.initSpec(), out); }

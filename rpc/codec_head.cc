@@ -3,9 +3,11 @@
 
 namespace manta::rpc {
 namespace {
-constexpr size_t kNodeInfoWireBytes = 6 * sizeof(capnp::word);
+constexpr size_t kNodeInfoWireBytes = 8 * sizeof(capnp::word);
 constexpr size_t kActorStartedWireBytes = 6 * sizeof(capnp::word);
 constexpr size_t kActorEndedWireBytes = 5 * sizeof(capnp::word);
+constexpr size_t kProgramFileWireBytes = 4 * sizeof(capnp::word);
+constexpr size_t kSha256Bytes = 32;
 
 void WriteInfo(const NodeInfo& m, schema::NodeInfo::Builder b) {
   b.setNode(m.node);
@@ -14,6 +16,9 @@ void WriteInfo(const NodeInfo& m, schema::NodeInfo::Builder b) {
   WriteResources(m.total, b.initTotal());
   WriteResources(m.available, b.initAvailable());
   b.setVersion(m.version);
+  b.setPid(m.pid);
+  b.setMachine(TextOf(m.machine));
+  b.setBesideHead(m.beside_head);
 }
 
 void ReadInfo(schema::NodeInfo::Reader r, Decoder* in, NodeInfo* m) {
@@ -23,6 +28,9 @@ void ReadInfo(schema::NodeInfo::Reader r, Decoder* in, NodeInfo* m) {
   ReadResources(r.getTotal(), in, &m->total);
   ReadResources(r.getAvailable(), in, &m->available);
   m->version = r.getVersion();
+  m->pid = r.getPid();
+  in->Name(r.getMachine(), &m->machine);
+  m->beside_head = r.getBesideHead();
 }
 
 void Write(const NodeRegister& m, schema::NodeRegister::Builder b, Encoder* out) {
@@ -126,6 +134,51 @@ void Read(schema::JobAccepted::Reader r, Decoder*, JobAccepted* m) {
   m->job = r.getJob();
 }
 
+void Write(const ProgramRequest& m, schema::ProgramRequest::Builder b, Encoder*) {
+  b.setJob(m.job);
+  b.setAsker(m.asker);
+}
+
+void Read(schema::ProgramRequest::Reader r, Decoder*, ProgramRequest* m) {
+  m->job = r.getJob();
+  m->asker = r.getAsker();
+}
+
+void Write(const ProgramInfo& m, schema::ProgramInfo::Builder b, Encoder*) {
+  b.setJob(m.job);
+  b.setNode(m.node);
+  auto files = b.initFiles(static_cast<kj::uint>(m.files.size()));
+  for (kj::uint i = 0; i < files.size(); ++i) {
+    files[i].setPath(TextOf(m.files[i].path));
+    const Bytes& hash = m.files[i].sha256;
+    files[i].setSha256({reinterpret_cast<const kj::byte*>(hash.data()), hash.size()});
+    files[i].setSizeBytes(m.files[i].size_bytes);
+    files[i].setExecutable(m.files[i].executable);
+  }
+  WriteTexts(m.argv, b.initArgv(static_cast<kj::uint>(m.argv.size())));
+  if (!m.error.empty()) b.setError(TextOf(m.error));
+}
+
+void Read(schema::ProgramInfo::Reader r, Decoder* in, ProgramInfo* m) {
+  m->job = r.getJob();
+  m->node = r.getNode();
+  const auto files = r.getFiles();
+  m->files.clear();
+  if (!in->List(files.size(), kProgramFileWireBytes)) return;
+  m->files.resize(files.size());
+  for (kj::uint i = 0; i < files.size(); ++i) {
+    ProgramFile& file = m->files[i];
+    in->Text(files[i].getPath(), &file.path);
+    const capnp::Data::Reader hash = files[i].getSha256();
+    if (hash.size() != kSha256Bytes) return in->Fail("a file's hash does not have 32 bytes");
+    file.sha256 = Bytes(hash.begin(), hash.size());
+    file.size_bytes = files[i].getSizeBytes();
+    file.executable = files[i].getExecutable();
+  }
+  ReadTexts(r.getArgv(), in, &m->argv);
+  in->Text(r.getError(), &m->error);
+}
+
 }  // namespace
 
 MANTA_RPC_MESSAGE(NodeRegister, NODE_REGISTER)
@@ -137,5 +190,7 @@ MANTA_RPC_MESSAGE(ClusterView, CLUSTER_VIEW)
 MANTA_RPC_MESSAGE(NodeDied, NODE_DIED)
 MANTA_RPC_MESSAGE(JobRegister, JOB_REGISTER)
 MANTA_RPC_MESSAGE(JobAccepted, JOB_ACCEPTED)
+MANTA_RPC_MESSAGE(ProgramRequest, PROGRAM_REQUEST)
+MANTA_RPC_MESSAGE(ProgramInfo, PROGRAM_INFO)
 
 }  // namespace manta::rpc

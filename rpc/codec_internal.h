@@ -190,6 +190,11 @@ void ReadError(schema::ErrorInfo::Reader r, Decoder* in, ErrorInfo* error);
 void WriteResources(const base::ResourceSet& set, schema::ResourceSet::Builder b);
 void ReadResources(schema::ResourceSet::Reader r, Decoder* in, base::ResourceSet* set);
 
+void WriteHint(const SchedulingHint& hint, schema::SchedulingHint::Builder b);
+void ReadHint(schema::SchedulingHint::Reader r, Decoder* in, SchedulingHint* hint);
+void WriteTexts(const std::vector<std::string>& texts, capnp::List<capnp::Text>::Builder list);
+void ReadTexts(capnp::List<capnp::Text>::Reader list, Decoder* in, std::vector<std::string>* texts);
+
 void WriteValue(const Value& value, schema::Value::Builder b, Encoder* out);
 void ReadValue(schema::Value::Reader r, Decoder* in, Value* value);
 void WriteValues(const std::vector<Value>& values, capnp::List<schema::Value>::Builder list, Encoder* out);

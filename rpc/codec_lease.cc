@@ -11,6 +11,7 @@ void Write(const LeaseRequest& m, schema::LeaseRequest::Builder b, Encoder*) {
   if (!m.shape.empty()) WriteResources(m.shape, b.initShape());
   b.setDepth(m.depth);
   b.setForwarded(m.forwarded);
+  if (m.hint != SchedulingHint()) WriteHint(m.hint, b.initHint());
 }
 
 void Read(schema::LeaseRequest::Reader r, Decoder* in, LeaseRequest* m) {
@@ -20,6 +21,7 @@ void Read(schema::LeaseRequest::Reader r, Decoder* in, LeaseRequest* m) {
   ReadResources(r.getShape(), in, &m->shape);
   m->depth = r.getDepth();
   m->forwarded = r.getForwarded();
+  ReadHint(r.getHint(), in, &m->hint);
 }
 
 void Write(const LeaseCancel& m, schema::LeaseCancel::Builder b, Encoder*) {

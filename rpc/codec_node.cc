@@ -12,6 +12,7 @@ void Write(const ProcessHello& m, schema::ProcessHello::Builder b, Encoder*) {
   b.setAddress(TextOf(m.address));
   b.setProgram(TextOf(m.program));
   b.setNameSpace(TextOf(m.name_space));
+  if (!m.argv.empty()) WriteTexts(m.argv, b.initArgv(static_cast<kj::uint>(m.argv.size())));
 }
 
 void Read(schema::ProcessHello::Reader r, Decoder* in, ProcessHello* m) {
@@ -22,6 +23,7 @@ void Read(schema::ProcessHello::Reader r, Decoder* in, ProcessHello* m) {
   in->Name(r.getAddress(), &m->address);
   in->Text(r.getProgram(), &m->program);  // a path: any bytes
   in->Name(r.getNameSpace(), &m->name_space);
+  ReadTexts(r.getArgv(), in, &m->argv);
 }
 
 void Write(const ProcessWelcome& m, schema::ProcessWelcome::Builder b, Encoder*) {
@@ -126,6 +128,26 @@ void Read(schema::PeerBroke::Reader r, Decoder* in, PeerBroke* m) {
   in->Text(r.getWhy(), &m->why);
 }
 
+void Write(const PeerDial& m, schema::PeerDial::Builder b, Encoder*) { WritePair(m.peer, b.initPeer()); }
+
+void Read(schema::PeerDial::Reader r, Decoder*, PeerDial* m) { m->peer = ReadProcess(r.getPeer()); }
+
+void Write(const PeerLink& m, schema::PeerLink::Builder b, Encoder* out) {
+  WritePair(m.peer, b.initPeer());
+  b.setDialled(m.dialled);
+  b.setEarlyBytes(out->AddPart(m.early));
+  if (!m.refused.empty()) b.setRefused(TextOf(m.refused));
+  b.setDead(m.dead);
+}
+
+void Read(schema::PeerLink::Reader r, Decoder* in, PeerLink* m) {
+  m->peer = ReadProcess(r.getPeer());
+  m->dialled = r.getDialled();
+  in->Part(r.getEarlyBytes(), &m->early);
+  in->Text(r.getRefused(), &m->refused);
+  m->dead = r.getDead();
+}
+
 }  // namespace
 
 MANTA_RPC_MESSAGE(ProcessHello, PROCESS_HELLO)
@@ -138,5 +160,7 @@ MANTA_RPC_MESSAGE(Output, OUTPUT)
 MANTA_RPC_MESSAGE(PeerOffer, PEER_OFFER)
 MANTA_RPC_MESSAGE(PeerAnswer, PEER_ANSWER)
 MANTA_RPC_MESSAGE(PeerBroke, PEER_BROKE)
+MANTA_RPC_MESSAGE(PeerDial, PEER_DIAL)
+MANTA_RPC_MESSAGE(PeerLink, PEER_LINK)
 
 }  // namespace manta::rpc

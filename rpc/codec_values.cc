@@ -229,6 +229,29 @@ void ReadResources(schema::ResourceSet::Reader r, Decoder* in, base::ResourceSet
   }
 }
 
+void WriteHint(const SchedulingHint& hint, schema::SchedulingHint::Builder b) {
+  b.setSpreading(static_cast<schema::Spreading>(hint.spreading));
+  b.setAffinity(hint.affinity);
+  b.setAffinityHard(hint.affinity_hard);
+}
+
+void ReadHint(schema::SchedulingHint::Reader r, Decoder* in, SchedulingHint* hint) {
+  hint->spreading = in->Enum(r.getSpreading(), Spreading::kSpread);
+  hint->affinity = r.getAffinity();
+  hint->affinity_hard = r.getAffinityHard();
+}
+
+void WriteTexts(const std::vector<std::string>& texts, capnp::List<capnp::Text>::Builder list) {
+  for (kj::uint i = 0; i < list.size(); ++i) list.set(i, TextOf(texts[i]));
+}
+
+void ReadTexts(capnp::List<capnp::Text>::Reader list, Decoder* in, std::vector<std::string>* texts) {
+  texts->clear();
+  if (!in->List(list.size(), sizeof(capnp::word))) return;
+  texts->resize(list.size());
+  for (kj::uint i = 0; i < list.size(); ++i) in->Text(list[i], &(*texts)[i]);
+}
+
 void WriteValue(const Value& value, schema::Value::Builder b, Encoder* out) {
   if (value.kind == Value::Kind::kInline) {
     b.setInlineBytes(out->AddPart(value.bytes));

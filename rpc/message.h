@@ -148,6 +148,16 @@ struct CallCancel {
 
 // ---------------------------------------------------------------- leases (schema/lease.capnp)
 
+// Where a task or actor should run. `affinity` (0: none): that node, or, unless `affinity_hard`, another one if it has
+// no room there.
+enum class Spreading : uint8_t { kHybrid, kSpread };
+struct SchedulingHint {
+  Spreading spreading = Spreading::kHybrid;
+  NodeId affinity = 0;
+  bool affinity_hard = false;
+  auto operator<=>(const SchedulingHint&) const = default;
+};
+
 // caller -> own node [-> other node]. Asks for a worker of the job with `shape`.
 struct LeaseRequest {
   ProcessId caller;
@@ -156,6 +166,7 @@ struct LeaseRequest {
   ResourceSet shape;
   uint32_t depth = 0;      // deeper is granted first
   bool forwarded = false;  // came from another node: grant or queue here, do not forward again
+  SchedulingHint hint;
   bool operator==(const LeaseRequest&) const = default;
 };
 struct LeaseCancel {
@@ -215,8 +226,10 @@ struct ActorSpec {
   uint32_t max_concurrency = 1;
   CallId parent;
   int32_t max_task_retries = 0;  // of its calls that do not say otherwise; -1: for ever
+  bool detached = false;         // outlives its job: ends by Kill or ExitActor only
+  SchedulingHint hint;
   bool operator==(const ActorSpec&) const = default;
-  bool registered() const { return !name.empty() || max_restarts != 0; }  // kept by the head
+  bool registered() const { return !name.empty() || max_restarts != 0 || detached; }  // kept by the head
 };
 
 enum class ActorState : uint8_t { kPending, kAlive, kRestarting, kDead };
@@ -448,9 +461,10 @@ struct ProcessHello {
   ProcessId process;  // workers: as told when started; drivers: none, the node allots one
   JobId job = 0;
   int32_t pid = 0;
-  std::string address;     // where it listens for callers
-  std::string program;     // path, for people
-  std::string name_space;  // drivers: of the job's named actors; empty: one of its own
+  std::string address;            // where it listens for callers
+  std::string program;            // path, for people
+  std::string name_space;         // drivers: of the job's named actors; empty: one of its own
+  std::vector<std::string> argv;  // drivers: the program's command line, for its workers
   bool operator==(const ProcessHello&) const = default;
 };
 struct ProcessWelcome {
@@ -520,6 +534,90 @@ struct PeerBroke {
   bool operator==(const PeerBroke&) const = default;
 };
 
+// process -> own node, on the socket: connect me to `peer`, a process of another node. Answered by PeerLink.
+struct PeerDial {
+  ProcessId peer;
+  bool operator==(const PeerDial&) const = default;
+};
+// node -> process, on the socket. A connected, authenticated TCP socket to `peer` comes with it, unless it is refused.
+struct PeerLink {
+  ProcessId peer;
+  bool dialled = false;  // by this process; else by the peer
+  Bytes early;           // what the peer has written already, read with the end of the handshake
+  std::string refused;   // empty: here it is
+  bool dead = false;     // refused: nobody listens there any more
+  bool operator==(const PeerLink&) const = default;
+};
+// node -> head -> node of the job's driver. Asks for the program that `job` runs. Answered by ProgramInfo, directly.
+struct ProgramRequest {
+  JobId job = 0;
+  NodeId asker = 0;
+  bool operator==(const ProgramRequest&) const = default;
+};
+// A file that belongs to a program: `path` relative to the program's folder.
+struct ProgramFile {
+  std::string path;
+  Bytes sha256;  // 32 bytes
+  uint64_t size_bytes = 0;
+  bool executable = false;
+  bool operator==(const ProgramFile&) const = default;
+};
+// node of the job's driver (or the head, which knows no such job) -> asker. The first file is the executable.
+struct ProgramInfo {
+  JobId job = 0;
+  NodeId node = 0;  // where the files can be fetched from
+  std::vector<ProgramFile> files;
+  std::vector<std::string> argv;
+  std::string error;  // not empty: there is none, and why
+  bool operator==(const ProgramInfo&) const = default;
+};
+
+// ---------------------------------------------------------------- state (schema/state.capnp)
+
+enum class StateKind : uint8_t {
+  kStatus,
+  kNodes,
+  kWorkers,
+  kActors,
+  kTasks,
+  kObjects,
+  kJobs,
+  kPrograms,
+  kLogs,       // reads a log file: `subject` names it
+  kKillActor,  // `subject`: the actor's id, or its name; members only
+};
+// client -> head, head -> node, node -> process. What there is of a kind, at most `limit` rows.
+struct StateQuery {
+  uint64_t request = 0;  // the asker's number
+  StateKind kind = StateKind::kStatus;
+  NodeId node = 0;        // only this node's; 0: all
+  std::string subject;    // of kLogs and kKillActor
+  uint64_t offset = 0;    // kLogs: bytes from the start
+  uint64_t limit = 1000;  // rows; kLogs: bytes
+  bool operator==(const StateQuery&) const = default;
+};
+// One column of one row. `is_json`: the value is a JSON number, bool, object or array; else a string.
+struct StateField {
+  std::string key;
+  std::string value;
+  bool is_json = false;
+  bool operator==(const StateField&) const = default;
+};
+struct StateRow {
+  std::vector<StateField> fields;
+  bool operator==(const StateRow&) const = default;
+};
+// The way back.
+struct StateReply {
+  uint64_t request = 0;
+  NodeId node = 0;  // who answers; 0: the head
+  std::vector<StateRow> rows;
+  Bytes text;              // kLogs
+  bool truncated = false;  // there are more
+  std::string error;       // not empty: why there is no answer
+  bool operator==(const StateReply&) const = default;
+};
+
 // ---------------------------------------------------------------- head (schema/head.capnp)
 
 struct NodeInfo {
@@ -529,6 +627,9 @@ struct NodeInfo {
   ResourceSet total;
   ResourceSet available;
   uint64_t version = 0;
+  int32_t pid = 0;           // of the daemon
+  std::string machine;       // boot id: the same for all nodes of one machine
+  bool beside_head = false;  // it was started with the head
   bool operator==(const NodeInfo&) const = default;
 };
 // node -> head, first on the connection and after every head restart. `node` 0: a new life.
@@ -593,7 +694,8 @@ using MessageVariant =
                  ObjectResolve, ObjectResolved, ObjectPull, ObjectPulled, ObjectDrop, ObjectCopy, SegmentRequest,
                  SegmentGrant, SegmentReturn, SegmentMap, ProcessHello, ProcessWelcome, ProcessDied, DeathDrained,
                  ProcessExit, JobEnd, Output, PeerOffer, PeerAnswer, NodeRegister, NodeAccepted, NodeFenced, Heartbeat,
-                 NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted, PeerBroke, SegmentGone>;
+                 NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted, PeerBroke, SegmentGone, PeerDial,
+                 PeerLink, ProgramRequest, ProgramInfo, StateQuery, StateReply>;
 // Any message. A class, so that files which pass messages on do not each compile how sixty types are copied and freed.
 struct Message : MessageVariant {
   using MessageVariant::MessageVariant;

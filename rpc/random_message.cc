@@ -69,6 +69,10 @@ void Fill(Rng* rng, Value& x);
 void Fill(Rng* rng, ErrorInfo& x);
 void Fill(Rng* rng, ResourceSet& x);
 void Fill(Rng* rng, ActorSpec& x);
+void Fill(Rng* rng, SchedulingHint& x);
+void Fill(Rng* rng, ProgramFile& x);
+void Fill(Rng* rng, StateField& x);
+void Fill(Rng* rng, StateRow& x);
 void Fill(Rng* rng, NodeInfo& x);
 void Fill(Rng* rng, ActorStarted& x);
 void Fill(Rng* rng, ActorEnded& x);
@@ -144,15 +148,34 @@ void Fill(Rng* rng, ResourceSet& x) {
     x.Set(name, base::Fixed::FromUnits(static_cast<int64_t>(1 + rng->Uniform(base::Fixed::kUnitsMax))));
   }
 }
+void Fill(Rng* rng, SchedulingHint& x) {
+  auto& [spreading, affinity, affinity_hard] = x;
+  FillEnum(rng, spreading, Spreading::kSpread);
+  All(rng, affinity, affinity_hard);
+}
 void Fill(Rng* rng, ActorSpec& x) {
   auto& [actor, job, name, name_space, get_if_exists, class_name, constructor, args, placement, lifetime, max_restarts,
-         max_concurrency, parent, max_task_retries] = x;
+         max_concurrency, parent, max_task_retries, detached, hint] = x;
   All(rng, actor, job, name, name_space, get_if_exists, class_name, constructor, args, placement, lifetime,
-      max_restarts, max_concurrency, parent, max_task_retries);
+      max_restarts, max_concurrency, parent, max_task_retries, detached, hint);
 }
 void Fill(Rng* rng, NodeInfo& x) {
-  auto& [node, name, address, total, available, version] = x;
-  All(rng, node, name, address, total, available, version);
+  auto& [node, name, address, total, available, version, pid, machine, beside_head] = x;
+  All(rng, node, name, address, total, available, version, pid, machine, beside_head);
+}
+void Fill(Rng* rng, ProgramFile& x) {
+  auto& [path, sha256, size_bytes, executable] = x;
+  All(rng, path, size_bytes, executable);
+  sha256 = Bytes(std::string(32, static_cast<char>(rng->Next())));
+}
+void Fill(Rng* rng, StateField& x) {
+  auto& [key, value, is_json] = x;
+  All(rng, key, is_json);
+  value = Text(rng);
+}
+void Fill(Rng* rng, StateRow& x) {
+  auto& [fields] = x;
+  All(rng, fields);
 }
 
 void Fill(Rng* rng, CallRequest& x) {
@@ -171,8 +194,8 @@ void Fill(Rng* rng, CallCancel& x) {
 }
 
 void Fill(Rng* rng, LeaseRequest& x) {
-  auto& [caller, request, job, shape, depth, forwarded] = x;
-  All(rng, caller, request, job, shape, depth, forwarded);
+  auto& [caller, request, job, shape, depth, forwarded, hint] = x;
+  All(rng, caller, request, job, shape, depth, forwarded, hint);
 }
 void Fill(Rng* rng, LeaseCancel& x) {
   auto& [caller, request] = x;
@@ -314,8 +337,8 @@ void Fill(Rng* rng, SegmentGone& x) {
 }
 
 void Fill(Rng* rng, ProcessHello& x) {
-  auto& [kind, process, job, pid, address, program, name_space] = x;
-  All(rng, kind, process, job, pid, address, name_space);
+  auto& [kind, process, job, pid, address, program, name_space, argv] = x;
+  All(rng, kind, process, job, pid, address, name_space, argv);
   program = Text(rng);
 }
 void Fill(Rng* rng, ProcessWelcome& x) {
@@ -397,6 +420,35 @@ void Fill(Rng* rng, JobRegister& x) {
 void Fill(Rng* rng, JobAccepted& x) {
   auto& [request, driver, job] = x;
   All(rng, request, driver, job);
+}
+
+void Fill(Rng* rng, PeerDial& x) {
+  auto& [peer] = x;
+  All(rng, peer);
+}
+void Fill(Rng* rng, PeerLink& x) {
+  auto& [peer, dialled, early, refused, dead] = x;
+  All(rng, peer, dialled, early, dead);
+  refused = Text(rng);
+}
+void Fill(Rng* rng, ProgramRequest& x) {
+  auto& [job, asker] = x;
+  All(rng, job, asker);
+}
+void Fill(Rng* rng, ProgramInfo& x) {
+  auto& [job, node, files, argv, error] = x;
+  All(rng, job, node, files, argv);
+  error = Text(rng);
+}
+void Fill(Rng* rng, StateQuery& x) {
+  auto& [request, kind, node, subject, offset, limit] = x;
+  FillEnum(rng, kind, StateKind::kKillActor);
+  All(rng, request, node, subject, offset, limit);
+}
+void Fill(Rng* rng, StateReply& x) {
+  auto& [request, node, rows, text, truncated, error] = x;
+  All(rng, request, node, rows, text, truncated);
+  error = Text(rng);
 }
 
 template <size_t kType>

@@ -50,6 +50,8 @@ struct ActorSpec {
   maxConcurrency @11 :UInt32;
   parent @12 :Common.CallId;   # the call that creates it
   maxTaskRetries @13 :Int32;   # of its calls that do not say otherwise; -1: for ever
+  detached @14 :Bool;          # outlives its job: ends by Kill or ExitActor only
+  hint @15 :Common.SchedulingHint;
 }
 
 struct ActorCreate {

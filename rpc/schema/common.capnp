@@ -86,6 +86,12 @@ enum MessageType {
 
   peerBroke @54;
   segmentGone @55;
+  peerDial @56;
+  peerLink @57;
+  programRequest @58;
+  programInfo @59;
+  stateQuery @60;
+  stateReply @61;
 }
 
 struct ProcessId {
@@ -220,6 +226,18 @@ struct Resource {
   # An amount of one resource in units of 1/10000, so that it is never NaN and adds up exactly. Above 0.
   name @0 :Text;               # "CPU", "GPU", or a user's own; UTF-8, 1 to 128 bytes
   units @1 :Int64;
+}
+
+enum Spreading {
+  hybrid @0;                   # pack up to a point, then spread
+  spread @1;                   # the emptiest node
+}
+
+struct SchedulingHint {
+  # Where a task or actor should run. Absent: anywhere.
+  spreading @0 :Spreading;
+  affinity @1 :UInt64;         # this node; 0: none
+  affinityHard @2 :Bool;       # ... and no other, whatever happens
 }
 
 struct ResourceSet {

@@ -8,6 +8,7 @@
 #   node <-- ClusterView  --  head     on change, coalesced
 #   node <-- NodeDied     --  head     to all nodes
 #   node -- JobRegister  -->  head;  JobAccepted comes back
+#   node -- ProgramRequest --> head --> node of the job's driver;  ProgramInfo goes to the asker directly
 #
 # Order.   On each connection as sent. ClusterView and NodeReport are level-triggered: the highest version holds, and
 #          any number of lower ones may be missed.
@@ -30,6 +31,9 @@ struct NodeInfo {
   total @3 :Common.ResourceSet;
   available @4 :Common.ResourceSet;
   version @5 :UInt64;          # rises with each change
+  pid @6 :Int32;               # of the daemon
+  machine @7 :Text;            # boot id: the same for all nodes of one machine
+  besideHead @8 :Bool;         # it was started with the head
 }
 
 struct NodeRegister {
@@ -85,4 +89,26 @@ struct JobAccepted {
   request @0 :UInt64;
   driver @1 :Common.ProcessId;
   job @2 :UInt64;
+}
+
+struct ProgramRequest {
+  # node -> head -> node of the job's driver. Asks for the program that `job` runs. May be repeated.
+  job @0 :UInt64;
+  asker @1 :UInt64;
+}
+
+struct ProgramFile {
+  path @0 :Text;               # relative to the program's folder
+  sha256 @1 :Data;             # 32 bytes
+  sizeBytes @2 :UInt64;
+  executable @3 :Bool;
+}
+
+struct ProgramInfo {
+  # node of the job's driver -> asker. Files are fetched by their hash over a data connection to `node`, and kept.
+  job @0 :UInt64;
+  node @1 :UInt64;
+  files @2 :List(ProgramFile); # the first is the executable
+  argv @3 :List(Text);
+  error @4 :Text;              # absent: there it is
 }

@@ -30,6 +30,7 @@ struct LeaseRequest {
   shape @3 :Common.ResourceSet;
   depth @4 :UInt32;            # of the deepest call that waits for it; deeper is granted first
   forwarded @5 :Bool;          # came from another node: grant or queue here, do not forward again
+  hint @6 :Common.SchedulingHint;
 }
 
 struct LeaseCancel {

@@ -10,6 +10,7 @@
 #   driver  <-- Output        ---  own node
 #   process -- PeerOffer      -->  own node  -->  other process of that node;  PeerAnswer comes back the same way
 #   process -- PeerBroke      -->  own node
+#   process -- PeerDial       -->  own node;  PeerLink comes back, and to the peer, with a socket each
 #
 # Order.   A node reports a death only after it has read all that the dead process had written to it: what the process
 #          said comes before the news that it is gone, on every channel on which both travel.
@@ -37,6 +38,7 @@ struct ProcessHello {
   address @4 :Text;            # where it listens for callers
   program @5 :Text;            # path, for people
   nameSpace @6 :Text;         # drivers: of the job's named actors; empty: one of its own
+  argv @7 :List(Text);         # drivers: the program's command line; its executable's descriptor comes with the message
 }
 
 struct ProcessWelcome {
@@ -104,4 +106,19 @@ struct PeerBroke {
   # the sender's ring to the node itself is bad, or if `peer` is a driver or no process of its job here; else `peer`.
   peer @0 :Common.ProcessId;
   why @1 :Text;
+}
+
+struct PeerDial {
+  # process -> own node. Connect me to a process of another node. The daemons make the connection and its handshake, so
+  # that processes need no secret, and hand the socket over: PeerLink to both ends. Repeated when a link breaks.
+  peer @0 :Common.ProcessId;
+}
+
+struct PeerLink {
+  # node -> process. The socket comes with the message, unless it is refused.
+  peer @0 :Common.ProcessId;
+  dialled @1 :Bool;            # by this process; else by the peer
+  earlyBytes @2 :UInt32;       # what the peer has written already: the frame's raw part
+  refused @3 :Text;            # absent: here it is
+  dead @4 :Bool;               # refused: nobody listens there any more
 }
