@@ -111,6 +111,13 @@ void FrameParser::Filled(size_t size) {
   stream_bytes_ += size;
 }
 
+std::string FrameParser::TakeBuffered() {
+  std::string bytes(buffer_.get() + begin_, end_ - begin_);
+  begin_ = end_ = 0;
+  frame_bytes_ = 0;
+  return bytes;
+}
+
 absl::StatusOr<std::optional<Frame>> FrameParser::Next() {
   if (!error_.ok()) return error_;
   const char* at = buffer_.get() + begin_;

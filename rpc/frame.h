@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -91,6 +92,9 @@ class FrameParser {
   // Copies `bytes` in and calls `fn(frame)` for each whole frame; `fn` returns a status, too.
   template <typename Fn>
   absl::Status Feed(std::span<const char> bytes, Fn&& fn);
+
+  // What was filled and not yet returned, for somebody else to parse. Nothing is left.
+  std::string TakeBuffered();
 
   uint64_t stream_bytes() const { return stream_bytes_; }  // all that were filled
   size_t buffered_bytes() const { return end_ - begin_; }  // filled, and not yet returned as frames

@@ -137,7 +137,7 @@ std::optional<Refusal> ClientHandshake::TakeProof(const ServerProof& proof) {
                   "somebody else listens there");
   }
   peer_ = {server_hello_->process, server_hello_->life, TrustClass::kMember,
-           options_.credential,    hello_.token_id,     options_.connection};
+           options_.credential,    hello_.token_id,     options_.connection,  {}};
   state_ = State::kDone;
   return std::nullopt;
 }
@@ -161,8 +161,8 @@ std::optional<Refusal> ServerHandshake::TakeHello(Time now, const ClientHello& h
     return Refuse(Reason::kReplayed, "this nonce was used before");
   }
   hello_ = hello;
-  peer_ = {hello.process, hello.life, hello.trust, hello.credential, hello.token_id, hello.connection};
-  server_hello_ = {options_.self, options_.self_life, options_.nonces()};
+  peer_ = {hello.process, hello.life, hello.trust, hello.credential, hello.token_id, hello.connection, hello.server};
+  server_hello_ = {hello.server == ProcessId() ? options_.self : hello.server, options_.self_life, options_.nonces()};
   state_ = State::kGoing;
   out->push_back(server_hello_);
   return std::nullopt;
@@ -178,12 +178,16 @@ std::optional<Refusal> ServerHandshake::CheckHello(const ClientHello& hello) con
     return Refuse(Reason::kOtherCluster, "this is not cluster " + hello.cluster_id + ": check the address");
   }
   const bool right_life = hello.server_life == 0 || hello.server_life == options_.self_life;
-  if (!NamesProcess(hello.server, options_.self) || !right_life) {
+  if (!AnswersFor(hello.server) || !right_life) {
     return Refuse(Reason::kStaleIncarnation,
                   "this is " + ToString(options_.self) + ", life " + std::to_string(options_.self_life) + ", not " +
                       ToString(hello.server) + ", life " + std::to_string(hello.server_life));
   }
   return std::nullopt;
+}
+
+bool ServerHandshake::AnswersFor(ProcessId wanted) const {
+  return NamesProcess(wanted, options_.self) || (options_.answers_for && options_.answers_for(wanted));
 }
 
 std::optional<Refusal> ServerHandshake::FindKey(Time now, const ClientHello& hello) {

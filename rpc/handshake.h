@@ -46,6 +46,7 @@ struct PeerIdentity {
   Credential credential = Credential::kSecret;
   uint64_t token_id = 0;  // kToken
   ConnectionKind connection = ConnectionKind::kControl;
+  ProcessId server = {};  // of a client: whom it came for; none: whoever listens
   bool operator==(const PeerIdentity&) const = default;
 };
 
@@ -126,6 +127,8 @@ class ServerHandshake : public Handshake {
     TokenBook* tokens = nullptr;            // null: kToken is not taken
     bool take_user = false;                 // unix sockets: kUser is enough
     NonceMemory* client_nonces = nullptr;   // null: not remembered
+    // Whether connections for `process` are taken here besides those for `self` (which may be none yet). Null: none.
+    std::function<bool(ProcessId process)> answers_for;
     // Refuses a client that is known to be stale or unwelcome: the message is sent to it. Null: everybody may come.
     std::function<absl::Status(const PeerIdentity& claim)> admit;
     uint32_t protocol_version = kProtocolVersion;
@@ -140,6 +143,7 @@ class ServerHandshake : public Handshake {
   std::optional<Refusal> Take(Time now, const HandshakeMessage& message, std::vector<HandshakeMessage>* out) override;
   std::optional<Refusal> TakeHello(Time now, const ClientHello& hello, std::vector<HandshakeMessage>* out);
   std::optional<Refusal> CheckHello(const ClientHello& hello) const;
+  bool AnswersFor(ProcessId wanted) const;
   std::optional<Refusal> FindKey(Time now, const ClientHello& hello);
   std::optional<Refusal> TakeProof(Time now, const ClientProof& proof, std::vector<HandshakeMessage>* out);
 

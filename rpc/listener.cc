@@ -1,8 +1,6 @@
 #include "rpc/listener.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -99,10 +97,7 @@ void Listener::Admit(base::UniqueFd socket) {
     Leave(oldest, absl::ResourceExhaustedError("displaced by newer connections"));
   }
   const bool is_unix = IsUnixAddress(address_);
-  if (!is_unix) {
-    const int on = 1;
-    (void)setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  }
+  if (!is_unix && !PrepareTcp(socket.get()).ok()) return;  // it is broken already
   const bool user_matches = is_unix && RunsAsOurUser(socket.get());
   auto guest = std::make_unique<Guest>(this);
   guest->channel =

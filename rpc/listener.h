@@ -50,6 +50,9 @@ class Listener {
   // Where clients connect to, with the port that was chosen.
   const std::string& address() const { return address_; }
 
+  // Who listens, for the connections from now on.
+  void set_self(ProcessId self) { options_.handshake.self = self; }
+
   size_t unauthenticated() const { return guests_.size(); }
   uint64_t accepted() const { return accepted_; }  // connections handed over
   uint64_t refused() const { return refused_; }    // that proved nothing

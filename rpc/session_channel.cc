@@ -33,7 +33,7 @@ SessionChannel::SessionChannel(base::EventLoop* loop, const Options& options, Ch
   set_peer(options_.session.peer);
   StartGivingUp();
   // Not in here: the owner has no channel to be told about yet.
-  if (options_.dial) dial_timer_ = loop_->RunAfter(Duration(0), [this] { Dial(); });
+  if (options_.dial || options_.request_link) dial_timer_ = loop_->RunAfter(Duration(0), [this] { Dial(); });
 }
 
 SessionChannel::~SessionChannel() {
@@ -126,6 +126,7 @@ absl::Status SessionChannel::CheckPeer(const PeerIdentity& peer) const {
 
 void SessionChannel::Dial() {
   dial_timer_ = 0;
+  if (options_.request_link) return options_.request_link();
   absl::StatusOr<base::UniqueFd> socket = options_.dial();
   if (!socket.ok()) {
     last_error_ = socket.status();
@@ -134,8 +135,14 @@ void SessionChannel::Dial() {
   link_ = SocketChannel::Client(loop_, *std::move(socket), options_.handshake, options_.socket, this);
 }
 
+void SessionChannel::LinkRefused(const absl::Status& why) {
+  if (done_ || link_ != nullptr) return;
+  last_error_ = why;
+  DialLater();
+}
+
 void SessionChannel::DialLater() {
-  if (!options_.dial || dial_timer_ != 0) return;
+  if ((!options_.dial && !options_.request_link) || dial_timer_ != 0) return;
   dial_timer_ = loop_->RunAfter(redial_after_, [this] { Dial(); });
   redial_after_ = std::min(redial_after_ * 2, options_.redial_after_max);
 }
@@ -156,7 +163,7 @@ void SessionChannel::Linked() {
 }
 
 void SessionChannel::StartGivingUp() {
-  if (give_up_timer_ != 0) return;
+  if (give_up_timer_ != 0 || options_.give_up_after == Duration::max()) return;
   give_up_timer_ = loop_->RunAfter(options_.give_up_after, [this] {
     give_up_timer_ = 0;
     Fail(base::Error(absl::StatusCode::kUnavailable,

@@ -42,10 +42,12 @@ class SessionChannel final : public Channel, private SocketChannel::Handler {
     // a link loses nothing while it lasts.
     Session::Options session;
     SocketChannel::Options socket;
-    Duration give_up_after = std::chrono::seconds(3);
+    Duration give_up_after = std::chrono::seconds(3);  // Duration::max(): never
     size_t queued_bytes_max = 256 << 20;
     // Who dials (one of the two): connects a socket; null: links come by Attach.
     std::function<absl::StatusOr<base::UniqueFd>()> dial;
+    // Instead of `dial`: asks somebody to connect, who answers by Attach or LinkRefused.
+    std::function<void()> request_link;
     ClientHandshake::Options handshake;
     Duration redial_after = std::chrono::milliseconds(20);  // doubles up to redial_after_max
     Duration redial_after_max = std::chrono::milliseconds(500);
@@ -58,6 +60,9 @@ class SessionChannel final : public Channel, private SocketChannel::Handler {
   // A link that a listener has handed over. kFailedPrecondition: it is of another process or life, and is closed. A
   // link that is there already gives way: the peer knows best which one is broken.
   absl::Status Attach(std::unique_ptr<SocketChannel> link, const PeerIdentity& peer);
+
+  // No link could be made; it is asked for again.
+  void LinkRefused(const absl::Status& why);
 
   absl::Status Send(const Message& message) override;
   // Drops what is not acknowledged. OnClosed is not called.

@@ -58,12 +58,16 @@ absl::StatusOr<Info> Lookup(const std::string& address, int flags) {
 absl::StatusOr<base::UniqueFd> NewTcpSocket(int family) {
   base::UniqueFd fd(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return base::ErrnoStatus(errno, "socket");
-  // A call is a small frame that somebody waits for: nothing is gained by holding it back.
-  const int on = 1;
-  if (setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) {
-    return base::ErrnoStatus(errno, "TCP_NODELAY");
-  }
+  MANTA_RETURN_IF_ERROR(PrepareTcp(fd.get()));
   return fd;
+}
+
+absl::Status BindSource(int fd, const std::string& host) {
+  MANTA_ASSIGN_OR_RETURN(const Info info, Lookup(host + ":0", AI_NUMERICHOST));
+  const int on = 1;
+  (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+  if (bind(fd, info->ai_addr, info->ai_addrlen) != 0) return base::ErrnoStatus(errno, "bind " + host);
+  return absl::OkStatus();
 }
 
 std::string Numeric(const sockaddr* address, socklen_t size) {
@@ -102,10 +106,27 @@ absl::StatusOr<base::UniqueFd> ListenOn(const std::string& address, int backlog)
   return fd;
 }
 
-absl::StatusOr<base::UniqueFd> ConnectTo(const std::string& address) {
+absl::Status PrepareTcp(int fd) {
+  // A call is a small frame that somebody waits for: nothing is gained by holding it back. Probes find out about a host
+  // that vanished while nothing was on its way.
+  constexpr int kOn = 1, kProbeSeconds = 1, kProbes = 3;
+  const std::pair<int, int> settings[] = {{TCP_NODELAY, kOn},
+                                          {TCP_USER_TIMEOUT, kTcpSilenceMaxMs},
+                                          {TCP_KEEPIDLE, kProbeSeconds},
+                                          {TCP_KEEPINTVL, kProbeSeconds},
+                                          {TCP_KEEPCNT, kProbes}};
+  for (const auto& [name, value] : settings) {
+    if (setsockopt(fd, IPPROTO_TCP, name, &value, sizeof(value)) != 0) return base::ErrnoStatus(errno, "setsockopt");
+  }
+  if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &kOn, sizeof(kOn)) != 0) return base::ErrnoStatus(errno, "setsockopt");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<base::UniqueFd> ConnectTo(const std::string& address, const std::string& source_host) {
   if (IsUnixAddress(address)) return base::ConnectUnix(PathOf(address));
   MANTA_ASSIGN_OR_RETURN(const Info info, Lookup(address, AI_NUMERICHOST));
   MANTA_ASSIGN_OR_RETURN(base::UniqueFd fd, NewTcpSocket(info->ai_family));
+  if (!source_host.empty()) MANTA_RETURN_IF_ERROR(BindSource(fd.get(), source_host));
   while (connect(fd.get(), info->ai_addr, info->ai_addrlen) != 0) {
     if (errno == EINPROGRESS || errno == EISCONN) break;
     if (errno == EINTR) continue;

@@ -20,7 +20,12 @@ bool IsLocalAddress(const std::string& address);
 // Nonblocking, close-on-exec. TCP port 0: any free one, see LocalAddress.
 absl::StatusOr<base::UniqueFd> ListenOn(const std::string& address, int backlog = 128);
 // Connects a unix socket; begins to connect a TCP one: it is writable when that is over, see TakeConnectError.
-absl::StatusOr<base::UniqueFd> ConnectTo(const std::string& address);
+// `source_host`: a TCP connection comes from this address of ours; empty: the system chooses.
+absl::StatusOr<base::UniqueFd> ConnectTo(const std::string& address, const std::string& source_host = "");
+// How long a peer may leave unanswered what TCP has sent before the connection counts as broken.
+inline constexpr int kTcpSilenceMaxMs = 3000;
+// What every TCP connection of ours is set to: no delays, and an end when the peer's host falls silent.
+absl::Status PrepareTcp(int fd);
 // How a connection that was begun ended.
 absl::Status TakeConnectError(int fd, const std::string& address);
 // Where a listening socket listens, in the form that ConnectTo takes.

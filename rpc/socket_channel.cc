@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -66,6 +67,40 @@ SocketChannel::SocketChannel(Side side, base::EventLoop* loop, base::UniqueFd so
       handler_(handler),
       handshake_(std::move(handshake)),
       parser_(FrameLimits::Unauthenticated()) {}
+
+std::unique_ptr<SocketChannel> SocketChannel::Adopt(base::EventLoop* loop, base::UniqueFd socket,
+                                                    std::string_view early, const PeerIdentity& identity,
+                                                    const Options& options, Handler* handler) {
+  std::unique_ptr<SocketChannel> channel(new SocketChannel(Side::kClient, loop, std::move(socket), nullptr,
+                                                           identity.connection, options, handler));
+  channel->SetOpen(identity);
+  channel->BeginOpen(std::string(early));
+  return channel;
+}
+
+// As Begin: what came early is looked at in a turn of its own.
+void SocketChannel::BeginOpen(std::string early) {
+  watched_events_ = base::kReadable;
+  watch_ = loop_->WatchFd(fd_, watched_events_, [this](int events) { OnEvents(events); });
+  if (early.empty()) return;
+  watch_.SetEvents(0);
+  loop_->RunAfter(Duration::zero(), [this, early = std::move(early), alive = std::weak_ptr<bool>(alive_)] {
+    const std::shared_ptr<bool> still = alive.lock();
+    if (!still || !*still || state_ != State::kOpen) return;
+    for (size_t taken = 0; taken < early.size();) {
+      const std::span<char> room = parser_.Room();
+      const size_t size = std::min(room.size(), early.size() - taken);
+      std::copy_n(early.begin() + static_cast<ptrdiff_t>(taken), size, room.begin());
+      parser_.Filled(size);
+      taken += size;
+      TakeFrames();
+      if (!*still || state_ != State::kOpen) return;
+    }
+    const base::MutexLock lock(&mutex_);
+    watched_events_ = 0;
+    WatchEvents();
+  });
+}
 
 // Nothing is done inside the factory: its caller has no channel to be told about yet.
 void SocketChannel::Begin() {
@@ -334,19 +369,39 @@ void SocketChannel::SendHandshake(const std::vector<HandshakeMessage>& messages)
 
 void SocketChannel::Open() {
   loop_->CancelTimer(std::exchange(handshake_timer_, 0));
-  identity_ = handshake_->peer();
-  handshake_.reset();
+  const std::unique_ptr<Handshake> done = std::move(handshake_);
+  SetOpen(done->peer());
+  handler_->OnAuthenticated(*this, identity_);
+}
+
+void SocketChannel::SetOpen(const PeerIdentity& identity) {
+  identity_ = identity;
   set_peer(identity_.process);
   state_ = State::kOpen;
   FrameLimits limits = options_.limits;
   if (identity_.connection == ConnectionKind::kData) limits = FrameLimits::Data();
   parser_.set_limits(limits);
+  const base::MutexLock lock(&mutex_);
+  limits_ = limits;
+  may_send_ = true;
+}
+
+absl::StatusOr<SocketChannel::Released> SocketChannel::Release() {
   {
     const base::MutexLock lock(&mutex_);
-    limits_ = limits;
-    may_send_ = true;
+    if (state_ != State::kOpen || !handshake_queue_.empty() || !queue_.empty()) {
+      return absl::UnavailableError("the connection is not idle");
+    }
   }
-  handler_->OnAuthenticated(*this, identity_);
+  watch_.Reset();
+  Released released;
+  released.early = parser_.TakeBuffered();
+  {
+    const base::MutexLock lock(&mutex_);
+    released.socket = std::move(socket_);
+  }
+  CloseSocket();
+  return released;
 }
 
 // ---------------------------------------------------------------- the end

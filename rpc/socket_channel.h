@@ -31,6 +31,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -78,8 +80,19 @@ class SocketChannel final : public Channel {
   static std::unique_ptr<SocketChannel> Server(base::EventLoop* loop, base::UniqueFd socket,
                                                const ServerHandshake::Options& handshake, bool user_matches,
                                                const Options& options, Handler* handler);
+  // A connection that proved itself elsewhere (see Release). Open at once.
+  static std::unique_ptr<SocketChannel> Adopt(base::EventLoop* loop, base::UniqueFd socket, std::string_view early,
+                                              const PeerIdentity& identity, const Options& options, Handler* handler);
   // OnClosed is not called.
   ~SocketChannel() override;
+
+  // Gives the proved connection away, before anything was sent on it: `early` is what the peer has written behind the
+  // handshake. The channel is closed; OnClosed is not called. kUnavailable: the handshake's last bytes are not out yet.
+  struct Released {
+    base::UniqueFd socket;
+    std::string early;
+  };
+  absl::StatusOr<Released> Release();
 
   absl::Status Send(const Message& message) override;
   // The descriptors arrive with the message, as duplicates; ours are closed once they are sent. kInvalidArgument: more
@@ -106,6 +119,7 @@ class SocketChannel final : public Channel {
   SocketChannel(Side side, base::EventLoop* loop, base::UniqueFd socket, std::unique_ptr<Handshake> handshake,
                 ConnectionKind connection, const Options& options, Handler* handler);
   void Begin();
+  void BeginOpen(std::string early);
 
   // Sending.
   absl::Status SendFrame(FrameHeader header, const Message* message, std::vector<base::UniqueFd> descriptors);
@@ -127,6 +141,7 @@ class SocketChannel final : public Channel {
   void TakeHandshake(const Frame& frame);
   void SendHandshake(const std::vector<HandshakeMessage>& messages);
   void Open();
+  void SetOpen(const PeerIdentity& identity);
 
   void Fail(absl::Status why);
   void CloseSocket();
