@@ -1,13 +1,16 @@
 #include "api/cluster_connect.h"
 
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <utility>
 
+#include "api/attach.h"
 #include "api/cluster_backend.h"
 #include "api/embedded.h"
 #include "api/runtime_state.h"
@@ -46,6 +49,26 @@ namespace {
   _exit(0);
 }
 
+// A full disk or a lack of permission costs the log, not the run.
+void OpenLog(const std::string& directory, const base::Config& config) {
+  absl::Status opened =
+      base::Log::Open(directory + "/driver-" + std::to_string(getpid()) + ".log", "driver", config.log_level);
+  if (!opened.ok()) MANTA_LOG(kWarning) << "no log of the driver: " << base::Message(opened);
+}
+
+absl::StatusOr<ClusterBackend::Spec> DriverSpec(const base::Config& config, const Options& options) {
+  ClusterBackend::Spec spec;
+  spec.join.hello.kind = rpc::ProcessKind::kDriver;
+  spec.join.hello.argv = OwnCommandLine();
+  spec.join.hello.program = spec.join.hello.argv[0];
+  spec.join.hello.name_space = options.name_space;
+  spec.join.program.reset(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+  if (!spec.join.program) return base::ErrnoStatus(errno, "open /proc/self/exe (is /proc mounted?)");
+  spec.join.poll = config.poll;
+  spec.log_to_driver = options.log_to_driver;
+  return spec;
+}
+
 }  // namespace
 
 void RunIfNotDriver(int argc, char** argv, const std::function<void()>& on_worker_start) {
@@ -56,6 +79,8 @@ void RunIfNotDriver(int argc, char** argv, const std::function<void()>& on_worke
       return;
     case runtime::ProcessRole::kEmbeddedCluster:
       RunEmbeddedCluster(std::move(role->socket), role->detail, argc, argv);
+    case runtime::ProcessRole::kNode:
+      RunDriversNode(std::move(role->socket), role->detail, argc, argv);
     case runtime::ProcessRole::kZygote: {
       prctl(PR_SET_NAME, "manta-zygote");
       RunWorker(runtime::RunZygote(std::move(role->socket)), role->detail, on_worker_start);
@@ -72,18 +97,22 @@ void RunIfNotDriver(int argc, char** argv, const std::function<void()>& on_worke
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> ConnectCluster(const base::Config& config, const Options& options) {
+  MANTA_ASSIGN_OR_RETURN(ClusterBackend::Spec spec, DriverSpec(config, options));
+  if (!config.address.empty()) {
+    MANTA_ASSIGN_OR_RETURN(std::shared_ptr<AttachedNode> node, AttachedNode::Attach(config));
+    OpenLog(node->log_dir(), config);
+    spec.join.node_socket = node->TakeSocket();
+    spec.on_shutdown = [node] {
+      base::Log::Close();
+      node->End();
+    };
+    MANTA_ASSIGN_OR_RETURN(std::unique_ptr<ClusterBackend> backend, ClusterBackend::Connect(std::move(spec)));
+    backend->set_generation(CurrentGeneration() + 1);
+    return backend;
+  }
   MANTA_ASSIGN_OR_RETURN(std::shared_ptr<EmbeddedCluster> cluster, EmbeddedCluster::Start(config));
-  // A full disk or a lack of permission costs the log, not the run.
-  absl::Status opened =
-      base::Log::Open(cluster->log_dir() + "/driver-" + std::to_string(getpid()) + ".log", "driver", config.log_level);
-  if (!opened.ok()) MANTA_LOG(kWarning) << "no log of the driver: " << base::Message(opened);
-  ClusterBackend::Spec spec;
-  spec.join.hello.kind = rpc::ProcessKind::kDriver;
-  spec.join.hello.program = OwnCommandLine()[0];
-  spec.join.hello.name_space = options.name_space;
+  OpenLog(cluster->log_dir(), config);
   spec.join.node_socket = cluster->TakeSocket();
-  spec.join.poll = config.poll;
-  spec.log_to_driver = options.log_to_driver;
   spec.on_shutdown = [cluster] {
     base::Log::Close();
     cluster->End();

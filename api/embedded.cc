@@ -21,6 +21,7 @@
 #include "base/process.h"
 #include "base/socket.h"
 #include "base/uv_event_loop.h"
+#include "runtime/cluster_files.h"
 #include "runtime/head/head_shell.h"
 #include "runtime/node/daemon.h"
 #include "runtime/node/spawn.h"
@@ -31,30 +32,6 @@ namespace {
 
 constexpr int kChildSocket = 3;
 constexpr auto kEndTimeout = std::chrono::seconds(2);
-
-// $XDG_RUNTIME_DIR/manta, else a directory of this user's under the system's temp. 0700, ours.
-absl::StatusOr<std::string> RuntimeDirectory(const std::string& configured) {
-  std::string path = configured;
-  if (path.empty()) {
-    const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-    std::error_code ignored;
-    path = runtime != nullptr && *runtime != '\0'
-               ? std::string(runtime) + "/manta"
-               : std::filesystem::temp_directory_path(ignored).string() + "/manta-" + std::to_string(getuid());
-  }
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-    return base::ErrnoStatus(errno, "make the run directory " + path + " (choose another with --manta-run-dir)");
-  }
-  struct stat info;
-  if (lstat(path.c_str(), &info) != 0) return base::ErrnoStatus(errno, "look at the run directory " + path);
-  if (!S_ISDIR(info.st_mode) || info.st_uid != getuid() || access(path.c_str(), W_OK | X_OK) != 0) {
-    return base::Error(
-        absl::StatusCode::kPermissionDenied,
-        "the run directory " + path +
-            " is not a writable directory of this user: remove it, or choose another with --manta-run-dir");
-  }
-  return path;
-}
 
 // A run directory's name is its driver's pid and start time; one whose driver is gone is stale.
 bool IsStale(const std::string& name) {
@@ -73,7 +50,8 @@ void RemoveStale(const std::string& directory) {
   }
 }
 
-// What Init was told in code reaches the child as environment; flags it finds on its own command line.
+}  // namespace
+
 std::vector<std::pair<std::string, std::string>> EnvironmentOf(const base::Config& config) {
   std::vector<std::pair<std::string, std::string>> environment;
   for (const auto& [name, value] : config.ToMap()) {
@@ -85,8 +63,6 @@ std::vector<std::pair<std::string, std::string>> EnvironmentOf(const base::Confi
   return environment;
 }
 
-}  // namespace
-
 std::vector<std::string> OwnCommandLine() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::vector<std::string> arguments;
@@ -97,7 +73,7 @@ std::vector<std::string> OwnCommandLine() {
 
 absl::StatusOr<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::Start(const base::Config& config) {
   std::unique_ptr<EmbeddedCluster> cluster(new EmbeddedCluster);
-  MANTA_ASSIGN_OR_RETURN(const std::string parent, RuntimeDirectory(config.run_dir));
+  MANTA_ASSIGN_OR_RETURN(const std::string parent, runtime::RunDirectory(config.run_dir));
   RemoveStale(parent);
   MANTA_ASSIGN_OR_RETURN(const base::ProcessStat self, base::ReadProcessStat(getpid()));
   static int started = 0;  // an Init after a Shutdown has a directory of its own

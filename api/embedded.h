@@ -14,6 +14,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/config.h"
@@ -47,6 +48,8 @@ class EmbeddedCluster {
 // The child's main. Never returns.
 [[noreturn]] void RunEmbeddedCluster(base::UniqueFd socket, const std::string& detail, int argc, char** argv);
 
+// What Init was told in code, as environment variables for a child; flags it finds on its own command line.
+std::vector<std::pair<std::string, std::string>> EnvironmentOf(const base::Config& config);
 // The program's own argv, from the kernel (before Init removed its flags).
 std::vector<std::string> OwnCommandLine();
 

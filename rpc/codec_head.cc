@@ -157,6 +157,7 @@ void Write(const ProgramInfo& m, schema::ProgramInfo::Builder b, Encoder*) {
   }
   WriteTexts(m.argv, b.initArgv(static_cast<kj::uint>(m.argv.size())));
   if (!m.error.empty()) b.setError(TextOf(m.error));
+  b.setNameSpace(TextOf(m.name_space));
 }
 
 void Read(schema::ProgramInfo::Reader r, Decoder* in, ProgramInfo* m) {
@@ -177,6 +178,7 @@ void Read(schema::ProgramInfo::Reader r, Decoder* in, ProgramInfo* m) {
   }
   ReadTexts(r.getArgv(), in, &m->argv);
   in->Text(r.getError(), &m->error);
+  in->Name(r.getNameSpace(), &m->name_space);
 }
 
 }  // namespace

@@ -81,6 +81,7 @@ void Write(const Output& m, schema::Output::Builder b, Encoder* out) {
   b.setIsStderr(m.is_stderr);
   b.setTextBytes(out->AddPart(m.text));
   b.setDroppedBytes(m.dropped_bytes);
+  b.setJob(m.job);
 }
 
 void Read(schema::Output::Reader r, Decoder* in, Output* m) {
@@ -88,6 +89,7 @@ void Read(schema::Output::Reader r, Decoder* in, Output* m) {
   m->is_stderr = r.getIsStderr();
   in->Part(r.getTextBytes(), &m->text);
   m->dropped_bytes = r.getDroppedBytes();
+  m->job = r.getJob();
 }
 
 void Write(const PeerOffer& m, schema::PeerOffer::Builder b, Encoder*) {

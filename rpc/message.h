@@ -500,12 +500,13 @@ struct JobEnd {
   JobId job = 0;
   bool operator==(const JobEnd&) const = default;
 };
-// node -> driver: what workers printed.
+// node [-> driver's node] -> driver: what workers of its job printed.
 struct Output {
   ProcessId process;
   bool is_stderr = false;
   Bytes text;
   uint64_t dropped_bytes = 0;
+  JobId job = 0;
   bool operator==(const Output&) const = default;
 };
 
@@ -565,7 +566,8 @@ struct ProgramFile {
 // node of the job's driver (or the head, which knows no such job) -> asker. The first file is the executable.
 struct ProgramInfo {
   JobId job = 0;
-  NodeId node = 0;  // where the files can be fetched from
+  NodeId node = 0;         // where the files can be fetched from
+  std::string name_space;  // of the job's named actors
   std::vector<ProgramFile> files;
   std::vector<std::string> argv;
   std::string error;  // not empty: there is none, and why

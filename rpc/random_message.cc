@@ -364,8 +364,8 @@ void Fill(Rng* rng, JobEnd& x) {
   All(rng, job);
 }
 void Fill(Rng* rng, Output& x) {
-  auto& [process, is_stderr, text, dropped_bytes] = x;
-  All(rng, process, is_stderr, text, dropped_bytes);
+  auto& [process, is_stderr, text, dropped_bytes, job] = x;
+  All(rng, process, is_stderr, text, dropped_bytes, job);
 }
 void Fill(Rng* rng, PeerOffer& x) {
   auto& [from, to, mark] = x;
@@ -436,8 +436,8 @@ void Fill(Rng* rng, ProgramRequest& x) {
   All(rng, job, asker);
 }
 void Fill(Rng* rng, ProgramInfo& x) {
-  auto& [job, node, files, argv, error] = x;
-  All(rng, job, node, files, argv);
+  auto& [job, node, name_space, files, argv, error] = x;
+  All(rng, job, node, name_space, files, argv);
   error = Text(rng);
 }
 void Fill(Rng* rng, StateQuery& x) {

@@ -33,7 +33,8 @@ SessionChannel::SessionChannel(base::EventLoop* loop, const Options& options, Ch
   set_peer(options_.session.peer);
   StartGivingUp();
   // Not in here: the owner has no channel to be told about yet.
-  if (options_.dial || options_.request_link) dial_timer_ = loop_->RunAfter(Duration(0), [this] { Dial(); });
+  const bool dials = options_.dial || (options_.request_link && options_.request_first_link);
+  if (dials) dial_timer_ = loop_->RunAfter(Duration(0), [this] { Dial(); });
 }
 
 SessionChannel::~SessionChannel() {

@@ -48,6 +48,7 @@ class SessionChannel final : public Channel, private SocketChannel::Handler {
     std::function<absl::StatusOr<base::UniqueFd>()> dial;
     // Instead of `dial`: asks somebody to connect, who answers by Attach or LinkRefused.
     std::function<void()> request_link;
+    bool request_first_link = true;  // false: the first one is here, and will be attached
     ClientHandshake::Options handshake;
     Duration redial_after = std::chrono::milliseconds(20);  // doubles up to redial_after_max
     Duration redial_after_max = std::chrono::milliseconds(500);

@@ -102,6 +102,16 @@ std::string StateRoot() {
   return std::string(home != nullptr && *home != '\0' ? home : "/tmp") + "/.local/state/manta";
 }
 
+// `what[key]`, if it is there and of that kind.
+template <typename T>
+T Field(const json& what, const char* key) {
+  const auto found = what.find(key);
+  if (found == what.end()) return T();
+  if constexpr (std::is_same_v<T, bool>) return found->is_boolean() && found->template get<bool>();
+  if constexpr (std::is_same_v<T, std::string>) return found->is_string() ? found->template get<T>() : T();
+  if constexpr (std::is_integral_v<T>) return found->is_number_integer() ? found->template get<T>() : T();
+}
+
 bool IsAlive(const DaemonFile& daemon) {
   const absl::StatusOr<base::ProcessStat> stat = base::ReadProcessStat(daemon.pid);
   return stat.ok() && stat->start_time_ticks == daemon.start_time_ticks && stat->state != 'Z';
@@ -115,18 +125,19 @@ std::optional<DaemonFile> ReadDaemonFile(const std::string& path) {
   const json what = json::parse(*text, nullptr, false);
   if (!what.is_object()) return std::nullopt;
   DaemonFile daemon;
-  daemon.is_head = what.value("is_head", false);
-  daemon.pid = what.value("pid", 0);
-  daemon.start_time_ticks = what.value("start_time_ticks", uint64_t{0});
-  daemon.name = what.value("name", "");
-  daemon.socket = what.value("socket", "");
-  daemon.beside_head = what.value("beside_head", false);
-  daemon.of_driver = what.value("of_driver", false);
+  daemon.is_head = Field<bool>(what, "is_head");
+  daemon.pid = Field<int>(what, "pid");
+  daemon.start_time_ticks = Field<uint64_t>(what, "start_time_ticks");
+  daemon.name = Field<std::string>(what, "name");
+  daemon.socket = Field<std::string>(what, "socket");
+  daemon.beside_head = Field<bool>(what, "beside_head");
+  daemon.of_driver = Field<bool>(what, "of_driver");
   return daemon;
 }
 
 absl::StatusOr<ClusterIdentity> ReadIdentity(const std::string& state_dir, const std::string& secret_file) {
   ClusterIdentity identity;
+  identity.state_dir = state_dir;
   MANTA_ASSIGN_OR_RETURN(identity.cluster_id, ReadSmallFile(state_dir + "/cluster_id"));
   MANTA_ASSIGN_OR_RETURN(identity.secret, ReadSecret(secret_file.empty() ? state_dir + "/secret" : secret_file));
   const absl::StatusOr<std::string> address = ReadSmallFile(state_dir + "/address");
@@ -238,6 +249,7 @@ absl::StatusOr<ClusterIdentity> LoadOrMakeIdentity(const std::string& state_dir,
   *is_new = make_new || !fs::exists(state_dir + "/cluster_id");
   if (!*is_new) return ReadIdentity(state_dir, "");
   ClusterIdentity identity;
+  identity.state_dir = state_dir;
   identity.secret = rpc::RandomBits256();
   identity.cluster_id = Hex(rpc::BytesOf(rpc::RandomBits256()).substr(0, kClusterIdBytes));
   std::error_code ignored;
@@ -291,6 +303,14 @@ absl::Status WriteDaemonFile(const std::string& cluster_run_dir, const DaemonFil
   return WriteSmallFile(cluster_run_dir + "/" + NameOf(daemon), what.dump(), 0600);
 }
 
+absl::StatusOr<DaemonFile> OwnDaemonFile() {
+  DaemonFile daemon;
+  daemon.pid = getpid();
+  MANTA_ASSIGN_OR_RETURN(const base::ProcessStat stat, base::ReadProcessStat(daemon.pid));
+  daemon.start_time_ticks = stat.start_time_ticks;
+  return daemon;
+}
+
 void RemoveDaemonFile(const std::string& cluster_run_dir, const DaemonFile& daemon) {
   std::error_code ignored;
   fs::remove(cluster_run_dir + "/" + NameOf(daemon), ignored);
@@ -335,8 +355,8 @@ std::vector<ClusterHere> ClustersHere(const std::string& run_dir) {
     ClusterHere cluster;
     cluster.run_dir = entry.path().string();
     cluster.cluster_id = entry.path().filename().string();
-    cluster.address = what.value("address", "");
-    cluster.state_dir = what.value("state_dir", "");
+    cluster.address = Field<std::string>(what, "address");
+    cluster.state_dir = Field<std::string>(what, "state_dir");
     cluster.daemons = LiveDaemons(cluster.run_dir);
     if (!cluster.daemons.empty()) clusters.push_back(std::move(cluster));
   }

@@ -31,6 +31,7 @@ struct ClusterIdentity {
   std::string address;  // of the head: "127.0.0.1:7400"
   std::string cluster_id;
   rpc::Bits256 secret = {};
+  std::string state_dir;
 };
 
 // One daemon of a cluster on this machine.
@@ -77,6 +78,8 @@ std::string ClusterRunDirectory(const std::string& run_dir, const std::string& c
 absl::Status WriteClusterFile(const std::string& cluster_run_dir, const std::string& address,
                               const std::string& state_dir);
 absl::Status WriteDaemonFile(const std::string& cluster_run_dir, const DaemonFile& daemon);
+// What a daemon needs to know of itself for its file: its pid and start time.
+absl::StatusOr<DaemonFile> OwnDaemonFile();
 void RemoveDaemonFile(const std::string& cluster_run_dir, const DaemonFile& daemon);
 // Those that live; files of dead ones are removed. Nodes beside the head first, then by age.
 std::vector<DaemonFile> LiveDaemons(const std::string& cluster_run_dir);

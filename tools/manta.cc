@@ -13,6 +13,7 @@
 #include "nlohmann/json.hpp"
 #include "tools/bench/bench.h"
 #include "tools/bench/report.h"
+#include "tools/cluster/start.h"
 
 namespace {
 
@@ -57,6 +58,9 @@ int main(int argc, char** argv) try {
   bench->add_option("--repeat", repeats, "Repeats of each (at least 5)")->check(CLI::Range(5, 1000));
   bench->footer("Example:\n  manta bench --filter actor_call_p50 --format json");
   CLI::App* config = app.add_subcommand("config", "List the flags and environment variables that every program takes");
+  int status = 0;
+  manta::tools::AddStartVerb(&app, &status);
+  manta::tools::AddStopVerb(&app, &status);
   app.footer("Example:\n  manta bench\nEach command has its own --help.");
   try {
     app.parse(argc, argv);
@@ -68,8 +72,8 @@ int main(int argc, char** argv) try {
     std::cout << manta::base::Config::HelpText();
     return 0;
   }
-  std::cout << app.help();
-  return 0;
+  if (app.get_subcommands().empty()) std::cout << app.help();
+  return status;
 } catch (const std::exception& error) {
   std::cerr << "manta: " << error.what() << "\n";
   return 1;

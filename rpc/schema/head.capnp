@@ -111,4 +111,5 @@ struct ProgramInfo {
   files @2 :List(ProgramFile); # the first is the executable
   argv @3 :List(Text);
   error @4 :Text;              # absent: there it is
+  nameSpace @5 :Text;          # of the job's named actors
 }

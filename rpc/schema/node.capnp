@@ -75,11 +75,12 @@ struct JobEnd {
 }
 
 struct Output {
-  # node -> driver. What a worker printed, at a bounded rate; the bytes are the frame's raw part.
+  # node [-> driver's node] -> driver. What a worker printed, at a bounded rate; the bytes are the frame's raw part.
   process @0 :Common.ProcessId;
   isStderr @1 :Bool;
   textBytes @2 :UInt32;
   droppedBytes @3 :UInt64;     # left out since the last Output of this process
+  job @4 :UInt64;
 }
 
 struct PeerOffer {

@@ -75,6 +75,7 @@ struct HeadCore::Impl {
   void OnMessage(NodeId from, rpc::NodeReport& message);
   void OnMessage(NodeId from, rpc::NodeRegister& message);
   void OnMessage(NodeId from, rpc::JobRegister& message);
+  void OnMessage(NodeId from, rpc::ProgramRequest& message);
   void OnMessage(NodeId from, rpc::JobEnd& message);
   void OnMessage(NodeId from, rpc::ProcessDied& message);
   void OnMessage(NodeId from, rpc::ActorCreate& message);
@@ -283,6 +284,19 @@ void HeadCore::Impl::OnMessage(NodeId from, rpc::JobRegister& message) {
     Write(head_records::JobKey(registered.job), head_records::PackJob({message.driver, message.program}));
   }
   Send(from, rpc::JobAccepted{message.request, message.driver, registered.job});
+}
+
+// The node of the job's driver has the program.
+void HeadCore::Impl::OnMessage(NodeId from, rpc::ProgramRequest& message) {
+  if (message.asker != from) return;
+  const auto job = jobs_.jobs().find(message.job);
+  if (job != jobs_.jobs().end() && nodes_.contains(job->second.driver.node)) {
+    return Send(job->second.driver.node, message);
+  }
+  rpc::ProgramInfo none;
+  none.job = message.job;
+  none.error = "job " + std::to_string(message.job) + " has ended";
+  Send(from, std::move(none));
 }
 
 void HeadCore::Impl::OnMessage(NodeId, rpc::JobEnd& message) { EndJob(message.job); }

@@ -86,8 +86,6 @@ Daemon::Daemon(base::EventLoop* loop, DaemonSpec spec) : loop_(loop), spec_(std:
 Daemon::~Daemon() = default;
 
 absl::Status Daemon::Open() {
-  program_.reset(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
-  if (!program_) return base::ErrnoStatus(errno, "open /proc/self/exe");
   MANTA_ASSIGN_OR_RETURN(polling_page_, rpc::PollingPage::Create());
   polling_page_->SetWakeCost(rpc::MeasureWakeCost());
   MANTA_ASSIGN_OR_RETURN(const uint32_t slot, polling_page_->TakeSlot());
@@ -99,15 +97,16 @@ absl::Status Daemon::Open() {
     DrainRings();
   });
   loop_->RunAfter(kMendInterval, [this] { MendRings(); });
-  output_ = std::make_unique<OutputFiles>(loop_, spec_.log_dir, [this](rpc::Output output) {
-    for (auto& [id, connection] : connections_) {
-      if (connection->kind == rpc::ProcessKind::kDriver && connection->ring != nullptr) {
-        (void)connection->ring->Send(output);
-      }
-    }
-    port_->RingBells();
-  });
-  return StartZygote();
+  output_ = std::make_unique<OutputFiles>(loop_, spec_.log_dir,
+                                          [this](rpc::Output output) { PassOutput(std::move(output)); });
+  if (!spec_.argv.empty()) {
+    Program& program = own_program_.emplace();
+    program.image.reset(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    if (!program.image) return base::ErrnoStatus(errno, "open /proc/self/exe");
+    program.argv = spec_.argv;
+    MANTA_RETURN_IF_ERROR(StartZygote(0, program));
+  }
+  return OpenNetwork();
 }
 
 void Daemon::Start() {
@@ -115,6 +114,7 @@ void Daemon::Start() {
     Connection& driver = AddConnection(std::move(spec_.driver_socket));
     driver.kind = rpc::ProcessKind::kDriver;
   }
+  if (network_ != nullptr) return network_->ConnectToHead();
   Handle(HeadConnected{});
 }
 
@@ -154,8 +154,6 @@ void Daemon::RunActions(std::vector<NodeAction>& actions) {
             MANTA_LOG_AT(chosen.level) << chosen.text;
           } else if constexpr (std::is_same_v<Action, DestroySegment>) {
             segments_.Destroy(chosen.segment);
-          } else if constexpr (std::is_same_v<Action, JobGone>) {
-            // The embedded cluster has one job; its end is the driver's.
           } else {
             Run(chosen);
           }
@@ -166,11 +164,14 @@ void Daemon::RunActions(std::vector<NodeAction>& actions) {
 
 void Daemon::Run(SendMessage& action) {
   if (action.to == kHead) {
-    spec_.send_to_head(std::move(action.message));
-    return;
+    return network_ != nullptr ? network_->SendToHead(action.message) : spec_.send_to_head(std::move(action.message));
   }
   if (action.to == DaemonOf(core_.node())) {
     later_.push_back(MessageReceived{action.to, std::move(action.message)});
+    return;
+  }
+  if (action.to.is_daemon()) {
+    if (network_ != nullptr) network_->SendToNode(action.to.node, action.message);
     return;
   }
   Connection* connection = Find(action.to);
@@ -197,7 +198,13 @@ void Daemon::Run(Welcome& action) {
   connection.polling_slot = *slot;
   connection.has_slot = true;
   action.welcome.polling_slot = *slot;
-  if (!name_space_.empty()) action.welcome.name_space = name_space_;
+  connection.job = action.welcome.job;
+  if (connection.kind == rpc::ProcessKind::kDriver) {
+    if (connection.name_space.empty()) connection.name_space = action.welcome.name_space;
+    DriverJoined(connection);
+  }
+  const Program* const program = FindProgram(connection.job);
+  if (program != nullptr && !program->name_space.empty()) action.welcome.name_space = program->name_space;
   const std::array<int, 1> fds = {polling_page_->fd()};
   absl::Status sent = connection.control->Send(action.welcome, fds);
   if (!sent.ok()) Kill(connection, base::Message(sent));
@@ -257,6 +264,7 @@ void Daemon::Run(EndDaemon& action) {
   MANTA_LOG(kWarning) << "the node ends: " << action.reason;
   ending_ = true;
   KillAll();
+  if (spec_.on_end) return spec_.on_end(action.reason, action.new_life);
   spec_.on_driver_gone();
 }
 
@@ -331,7 +339,9 @@ void Daemon::WatchProcess(Connection& connection, base::UniqueFd pidfd, pid_t pi
     finished_watches_.push_back(std::move(dead.pidfd_watch));
     finished_watches_.back().Reset();
     // The zygote, its parent, tells how it ended; usually that is here already.
-    if (!dead.exit_reason.empty() || dead.kind == rpc::ProcessKind::kDriver || zygote_ == nullptr) {
+    const Program* const program = FindProgram(dead.job);
+    const bool has_zygote = program != nullptr && program->zygote != nullptr;
+    if (!dead.exit_reason.empty() || dead.kind == rpc::ProcessKind::kDriver || !has_zygote) {
       OnProcessGone(id);
     } else {
       loop_->RunAfter(kExitStatusWait, [this, id] { OnProcessGone(id); });
@@ -373,7 +383,8 @@ void Daemon::OnControl(uint64_t id) {
 
 void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors received) {
   auto& hello = std::get<rpc::ProcessHello>(received.message);
-  if (received.descriptors.size() != 2 || connection.store != nullptr) {
+  const bool is_driver = connection.kind == rpc::ProcessKind::kDriver;
+  if (received.descriptors.size() != (is_driver ? 3 : 2) || connection.store != nullptr) {
     Kill(connection, "a hello without its descriptors");
     return;
   }
@@ -388,10 +399,11 @@ void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors receive
       loop_->WatchFd(connection.store->fd(), base::kReadable, [this, id = connection.id](int) { OnStoreRequest(id); });
   if (connection.kind == rpc::ProcessKind::kDriver) {
     hello.kind = rpc::ProcessKind::kDriver;
-    name_space_ = hello.name_space;
     hello.process = {};
-    absl::StatusOr<base::UniqueFd> pidfd = base::OpenPidfd(hello.pid);
-    if (pidfd.ok()) WatchProcess(connection, *std::move(pidfd), hello.pid);
+    connection.name_space = hello.name_space;
+    connection.program = std::move(received.descriptors[2]);
+    connection.argv = std::exchange(hello.argv, {});
+    WatchDriver(connection);
   } else {
     hello.kind = rpc::ProcessKind::kWorker;
     hello.process = connection.process;  // what we started it as, whatever it says
@@ -400,6 +412,9 @@ void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors receive
 }
 
 void Daemon::OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors received) {
+  if (!connection.process.is_user_process() || connection.store == nullptr) {
+    return Kill(connection, std::string(rpc::MessageName(received.message)) + " before its hello");
+  }
   if (auto* offer = std::get_if<rpc::PeerOffer>(&received.message)) {
     offer->from = connection.process;  // the node vouches for it
     if (offer->to == DaemonOf(core_.node())) {
@@ -415,6 +430,8 @@ void Daemon::OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors r
     // If what it wrote to us is bad, too, it ends, and its word counts for nothing.
     if (connection.ring != nullptr) port_->LookAt(connection.ring);
     if (connection.kill_reason.empty()) Handle(MessageReceived{connection.process, std::move(received.message)});
+  } else if (const auto* dial = std::get_if<rpc::PeerDial>(&received.message)) {
+    DialPeer(connection.process, dial->peer);
   } else {
     Kill(connection, std::string(rpc::MessageName(received.message)) + " on its control socket");
   }
@@ -467,6 +484,11 @@ void Daemon::OnOwnRingOffer(Connection& connection, const rpc::PeerOffer& messag
   port_->RingBells();
   for (rpc::MessageWithDescriptors& waiting : std::exchange(connection.offers, {})) {
     DeliverOffer(std::move(waiting));
+  }
+  for (rpc::MessageWithDescriptors& waiting : std::exchange(connection.links, {})) {
+    base::UniqueFd socket;
+    if (!waiting.descriptors.empty()) socket = std::move(waiting.descriptors[0]);
+    OnPeerLink(connection.process, std::get<rpc::PeerLink>(std::move(waiting.message)), std::move(socket));
   }
 }
 
@@ -527,7 +549,7 @@ void Daemon::OnProcessGone(uint64_t id) {
   connections_.erase(found);
   loop_->Post([gone] {});
   if (process.is_user_process()) Handle(ProcessEnded{process, reason});
-  if (is_driver) {
+  if (is_driver && spec_.on_driver_gone) {
     ending_ = true;
     loop_->Post([this] { spec_.on_driver_gone(); });
   }
@@ -546,8 +568,12 @@ void Daemon::Kill(Connection& connection, const std::string& why) {
 
 void Daemon::KillAll() {
   ending_ = true;
-  zygote_.reset();
-  if (zygote_pidfd_) (void)base::SendSignal(zygote_pidfd_.get(), SIGKILL);
+  const auto end_zygote = [](Program& program) {
+    program.zygote.reset();
+    if (program.zygote_pidfd) (void)base::SendSignal(program.zygote_pidfd.get(), SIGKILL);
+  };
+  for (auto& [job, program] : programs_) end_zygote(program);
+  if (own_program_) end_zygote(*own_program_);
   for (auto& [id, connection] : connections_) {
     if (connection->kind != rpc::ProcessKind::kDriver && connection->pid != 0) {
       kill(-connection->pid, SIGKILL);

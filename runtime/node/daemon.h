@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,9 @@
 #include "rpc/polling_page.h"
 #include "rpc/shm_port.h"
 #include "runtime/node/node_core.h"
+#include "runtime/node/node_network.h"
 #include "runtime/node/output_files.h"
+#include "runtime/node/program_files.h"
 #include "runtime/node/zygote.h"
 #include "store/pin_table.h"
 #include "store/segment_files.h"
@@ -33,16 +36,24 @@ namespace manta::runtime {
 struct DaemonSpec {
   NodeOptions node;
   std::string log_dir;
-  std::vector<std::string> argv;  // of the program, for its zygote
-  base::UniqueFd driver_socket;   // embedded: the driver's
+  // Of a cluster of several nodes: how to reach them. Else `send_to_head`.
+  std::optional<NodeNetwork::Options> network;
   std::function<void(rpc::Message)> send_to_head;
-  std::function<void()> on_driver_gone;  // embedded: the driver has ended
+  std::string drivers_path;       // where a unix socket for drivers is made; empty: none
+  std::string programs_dir;       // for programs of drivers on other nodes; empty: none
+  base::UniqueFd driver_socket;   // of the driver that started this node, and whose end ends it
+  std::vector<std::string> argv;  // of that driver, which is this process's image
+  std::function<void()> on_driver_gone;
+  // The head has accepted the node; or it never will, or fences it: `why` ends this process (`new_life`: another one
+  // may join).
+  std::function<void()> on_accepted;
+  std::function<void(const std::string& why, bool new_life)> on_end;
 };
 
 // Fills what the configuration says: CPUs, GPUs, custom resources, store memory, idle time. Errors name the knob.
 absl::Status FillNodeOptions(const base::Config& config, NodeOptions* options);
 
-class Daemon final : private rpc::Channel::Handler {
+class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler {
  public:
   static absl::StatusOr<std::unique_ptr<Daemon>> Create(base::EventLoop* loop, DaemonSpec spec);
   ~Daemon() override;
@@ -51,6 +62,7 @@ class Daemon final : private rpc::Channel::Handler {
   void Start();
   void ReceiveFromHead(rpc::Message message);
   NodeId node() const { return core_.node(); }
+  const std::string& address() const { return spec_.node.address; }
   // Kills the zygote, all workers and what they started.
   void KillAll();
 
@@ -59,7 +71,7 @@ class Daemon final : private rpc::Channel::Handler {
     uint64_t id = 0;
     rpc::ProcessKind kind = rpc::ProcessKind::kWorker;
     ProcessId process;  // known after Welcome (workers: from the start)
-    JobId job = 0;      // workers
+    JobId job = 0;      // once welcome (workers: from the start)
     uint32_t asks = 0;  // how often the zygote was asked for it
     pid_t pid = 0;      // 0: not started yet
     base::UniqueFd pidfd;
@@ -72,13 +84,52 @@ class Daemon final : private rpc::Channel::Handler {
     rpc::ShmChannel* ring = nullptr;
     std::vector<rpc::Message> waiting;                // to it, before the ring was there
     std::vector<rpc::MessageWithDescriptors> offers;  // likewise, of its peers
+    std::vector<rpc::MessageWithDescriptors> links;   // likewise, to processes of other nodes
+    base::UniqueFd program;                           // drivers: their image
+    std::vector<std::string> argv;                    // likewise
+    std::string directory;                            // likewise: where they work
+    std::string name_space;                           // that the driver asked for
     std::string exit_reason;                          // from the zygote
     std::string kill_reason;                          // ours
     bool ended = false;
   };
 
+  // What a job's workers run, and their zygote.
+  struct Program {
+    enum class State { kAsked, kReady, kFailed } state = State::kAsked;
+    base::UniqueFd image;
+    std::vector<std::string> argv;
+    std::string directory;
+    std::string name_space;
+    NodeId driver_node = 0;
+    std::string error;  // kFailed
+    std::unique_ptr<ZygoteClient> zygote;
+    base::UniqueFd zygote_pidfd;
+    pid_t zygote_pid = 0;
+    int zygotes_lost = 0;            // since one last made a worker
+    std::vector<ProcessId> waiting;  // workers, for the program
+  };
+
   Daemon(base::EventLoop* loop, DaemonSpec spec);
   absl::Status Open();
+
+  // NodeNetwork::Handler (daemon_network.cc)
+  void OnHeadConnected() override;
+  void OnHeadLost(const absl::Status& why, bool fatal) override;
+  void OnHeadMessage(rpc::Message message) override;
+  void OnNodeMessage(NodeId from, rpc::Message message) override;
+  void OnSessionLost(NodeId node, const absl::Status& why) override;
+  bool HasProcess(ProcessId process) override;
+  void OnPeerLink(ProcessId to, rpc::PeerLink link, base::UniqueFd socket) override;
+  void OnDataSocket(NodeId from, base::UniqueFd socket) override;
+  absl::Status OpenNetwork();
+  absl::Status ListenForDrivers();
+  void WatchDriver(Connection& driver);
+  void DialPeer(ProcessId from, ProcessId peer);
+  void AcceptDrivers();
+  void PassOutput(rpc::Output output);
+  void FetchFile(NodeId from, const rpc::ProgramFile& file, const std::string& path,
+                 std::function<void(absl::Status)> done);
 
   // rpc::Channel::Handler
   void OnMessage(rpc::Channel& channel, rpc::Message message) override;
@@ -96,10 +147,20 @@ class Daemon final : private rpc::Channel::Handler {
   void Run(PinScan& action);
   void Run(SendObject& action);
   void Run(WriteObject& action);
+  void Run(JobGone& action);
   void Run(EndDaemon& action);
 
-  absl::Status StartZygote();
-  void OnZygoteLost();
+  // Programs and workers (daemon_workers.cc)
+  Program* FindProgram(JobId job);
+  void DriverJoined(Connection& driver);
+  void AskForProgram(JobId job);
+  void OnProgramRequest(const rpc::ProgramRequest& request);
+  void OnProgramInfo(NodeId from, rpc::ProgramInfo info);
+  void ProgramReady(JobId job, absl::StatusOr<base::UniqueFd> image);
+  absl::Status StartZygote(JobId job, Program& program);
+  void OnZygoteLost(JobId job);
+  void StartFromProgram(Connection& connection, Program& program);
+  void StartHasFailed(ProcessId worker, const std::string& why);
   // Has the zygote fork `connection`'s worker; `connection` gets a new control socket.
   absl::Status AskForWorker(Connection& connection);
   void OnForked(uint64_t worker, pid_t pid, base::UniqueFd pidfd, bool use_exec, const std::string& why);
@@ -125,16 +186,19 @@ class Daemon final : private rpc::Channel::Handler {
 
   base::EventLoop* const loop_;
   DaemonSpec spec_;
-  base::UniqueFd program_;
   NodeCore core_;
+  std::unique_ptr<NodeNetwork> network_;
+  bool accepted_ = false;  // by the head, once
+  bool head_lost_ = false;
+  base::UniqueFd drivers_socket_;
+  base::FdWatch drivers_watch_;
   std::unique_ptr<rpc::PollingPage> polling_page_;
   std::unique_ptr<rpc::ShmPort> port_;
   base::FdWatch bell_watch_;
   std::unique_ptr<OutputFiles> output_;
-  std::unique_ptr<ZygoteClient> zygote_;
-  base::UniqueFd zygote_pidfd_;
-  pid_t zygote_pid_ = 0;
-  int zygotes_lost_ = 0;  // since one last made a worker
+  std::unique_ptr<ProgramFiles> program_files_;
+  std::map<JobId, Program> programs_;
+  std::optional<Program> own_program_;  // of the driver that started this node, before its job has a number
   store::SegmentFiles segments_;
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<ProcessId, uint64_t> by_process_;
@@ -143,7 +207,6 @@ class Daemon final : private rpc::Channel::Handler {
   std::vector<base::FdWatch> finished_watches_;  // ended inside their own callback
   base::TimerId timer_ = 0;
   Time timer_at_ = Time::max();
-  std::string name_space_;  // that the driver asked for
   bool handling_ = false;
   std::vector<NodeEvent> later_;  // events that came out of actions
   bool ending_ = false;

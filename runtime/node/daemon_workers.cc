@@ -1,4 +1,7 @@
-// Daemon's children: the zygote, and workers forked from it or started by exec.
+// Daemon's children: the zygote of each program, and workers forked from it or started by exec.
+//
+//   StartWorker(job) --> the job's program: here (its driver's), or asked for (ProgramRequest) and brought
+//                   --> its zygote --> fork --> the worker says hello
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -24,44 +27,146 @@ constexpr Duration kAskAgain = std::chrono::milliseconds(10);
 
 }  // namespace
 
-absl::Status Daemon::StartZygote() {
+// ------------------------------------------------------------------ programs
+
+Daemon::Program* Daemon::FindProgram(JobId job) {
+  const auto found = programs_.find(job);
+  return found == programs_.end() ? nullptr : &found->second;
+}
+
+// A driver of this node has been given its job.
+void Daemon::DriverJoined(Connection& driver) {
+  Program& program = programs_[driver.job];
+  if (own_program_) {
+    program = *std::move(own_program_);
+    own_program_.reset();
+    program.zygote->set_job(driver.job);
+  } else {
+    program.image = std::move(driver.program);
+    program.argv = std::move(driver.argv);
+    program.directory = driver.directory;
+  }
+  program.state = Program::State::kReady;
+  program.driver_node = core_.node();
+  program.name_space = driver.name_space;
+}
+
+void Daemon::AskForProgram(JobId job) {
+  if (network_ == nullptr) return ProgramReady(job, absl::NotFoundError("its driver is not here"));
+  network_->SendToHead(rpc::ProgramRequest{job, core_.node()});
+}
+
+void Daemon::OnProgramRequest(const rpc::ProgramRequest& request) {
+  const auto answer = [this, request](absl::StatusOr<std::vector<rpc::ProgramFile>> files) {
+    rpc::ProgramInfo info;
+    info.job = request.job;
+    info.node = core_.node();
+    const Program* program = FindProgram(request.job);
+    if (program == nullptr) files = base::Error(absl::StatusCode::kNotFound, "the job's driver has ended");
+    if (files.ok()) {
+      info.files = *std::move(files);
+      info.argv = program->argv;
+      info.name_space = program->name_space;
+    } else {
+      info.error = base::Message(files.status());
+    }
+    network_->SendToNode(request.asker, info);
+  };
+  const Program* program = FindProgram(request.job);
+  if (program == nullptr || !program->image) return answer(absl::NotFoundError(""));
+  program_files_->Describe(program->image.get(), answer);
+}
+
+void Daemon::OnProgramInfo(NodeId from, rpc::ProgramInfo info) {
+  Program* program = FindProgram(info.job);
+  if (program == nullptr || program->state != Program::State::kAsked) return;
+  if (!info.error.empty()) return ProgramReady(info.job, base::Error(absl::StatusCode::kNotFound, info.error));
+  if (info.files.empty()) return ProgramReady(info.job, absl::InvalidArgumentError("it has no executable"));
+  program->argv = std::move(info.argv);
+  program->name_space = std::move(info.name_space);
+  program->driver_node = from;
+  program->directory = program_files_->DirectoryOf(info.files.front());
+  program_files_->Bring(from, std::move(info.files), [this, job = info.job](absl::StatusOr<base::UniqueFd> image) {
+    ProgramReady(job, std::move(image));
+  });
+}
+
+void Daemon::ProgramReady(JobId job, absl::StatusOr<base::UniqueFd> image) {
+  Program* program = FindProgram(job);
+  if (program == nullptr) return;
+  if (image.ok()) {
+    program->image = *std::move(image);
+    program->state = Program::State::kReady;
+  } else {
+    program->error = "the program of job " + std::to_string(job) +
+                     " could not be brought to this node: " + base::Message(image.status());
+    MANTA_LOG(kWarning) << program->error;
+  }
+  const std::vector<ProcessId> waiting = std::exchange(program->waiting, {});
+  if (!image.ok()) {
+    const std::string why = program->error;
+    programs_.erase(job);  // the next start asks again
+    for (const ProcessId worker : waiting) StartHasFailed(worker, why);
+    return;
+  }
+  for (const ProcessId worker : waiting) {
+    Connection* connection = Find(worker);
+    if (connection != nullptr) StartFromProgram(*connection, *program);
+  }
+}
+
+void Daemon::Run(JobGone& action) {
+  const auto found = programs_.find(action.job);
+  if (found == programs_.end()) return;
+  // Its zygote reads the end of its socket.
+  std::shared_ptr<Program> gone = std::make_shared<Program>(std::move(found->second));
+  programs_.erase(found);
+  loop_->Post([gone] { gone->zygote.reset(); });
+}
+
+// ------------------------------------------------------------------ the zygote
+
+absl::Status Daemon::StartZygote(JobId job, Program& program) {
   MANTA_ASSIGN_OR_RETURN(auto pair, base::SocketPair(base::SocketKind::kSeqPacket));
   SpawnSpec spawn;
-  spawn.program = program_.get();
-  spawn.argv = spec_.argv;
+  spawn.program = program.image.get();
+  spawn.argv = program.argv;
+  spawn.directory = program.directory;
   spawn.environment = {{kRoleVariable, RoleName(ProcessRole::kZygote)},
                        {kSocketVariable, std::to_string(kChildSocket)},
                        {kDetailVariable, spec_.log_dir}};
   spawn.pass = {{pair.second.get(), kChildSocket}};
   MANTA_ASSIGN_OR_RETURN(SpawnedProcess child, SpawnProgram(spawn));
-  zygote_pid_ = child.pid;
-  zygote_pidfd_ = std::move(child.pidfd);
+  program.zygote_pid = child.pid;
+  program.zygote_pidfd = std::move(child.pidfd);
   ZygoteClient::Callbacks callbacks;
   callbacks.forked = [this](uint64_t worker, pid_t pid, base::UniqueFd pidfd, bool use_exec, const std::string& why) {
     OnForked(worker, pid, std::move(pidfd), use_exec, why);
   };
   callbacks.exited = [this](pid_t pid, int wait_status) { OnChildExited(pid, wait_status); };
-  callbacks.lost = [this] {
-    if (!ending_) loop_->Post([this] { OnZygoteLost(); });
+  callbacks.lost = [this](JobId of) {
+    if (!ending_) loop_->Post([this, of] { OnZygoteLost(of); });
   };
-  zygote_ = std::make_unique<ZygoteClient>(loop_, std::move(pair.first), std::move(callbacks));
+  program.zygote = std::make_unique<ZygoteClient>(loop_, std::move(pair.first), job, std::move(callbacks));
   return absl::OkStatus();
 }
 
 // Workers that it was asked for and has not told of are asked for again. (If it did make one: that one's socket is
 // closed.)
-void Daemon::OnZygoteLost() {
-  if (ending_) return;
-  zygote_.reset();
-  if (zygote_pid_ != 0) waitpid(zygote_pid_, nullptr, WNOHANG);
+void Daemon::OnZygoteLost(JobId job) {
+  Program* const program = job == 0 && own_program_ ? &*own_program_ : FindProgram(job);
+  if (ending_ || program == nullptr) return;
+  program->zygote.reset();
+  if (program->zygote_pid != 0) waitpid(program->zygote_pid, nullptr, WNOHANG);
   absl::Status started =
       absl::UnavailableError("the program's zygote dies time and again, before it can make a worker");
-  if (++zygotes_lost_ <= kZygotesLostMax) started = StartZygote();
-  MANTA_LOG(kWarning) << "the zygote died; its workers live on; "
+  if (++program->zygotes_lost <= kZygotesLostMax) started = StartZygote(job, *program);
+  MANTA_LOG(kWarning) << "the zygote of job " << job << " died; its workers live on; "
                       << (started.ok() ? "another is started" : base::Message(started));
   std::vector<uint64_t> not_started;
   for (const auto& [id, connection] : connections_) {
-    if (connection->kind == rpc::ProcessKind::kWorker && connection->pid == 0 && !connection->ended) {
+    if (connection->kind == rpc::ProcessKind::kWorker && connection->job == job && connection->pid == 0 &&
+        !connection->ended) {
       not_started.push_back(id);
     }
   }
@@ -74,34 +179,45 @@ void Daemon::OnZygoteLost() {
 }
 
 void Daemon::Run(StartWorker& action) {
-  if (zygote_ == nullptr) {
-    zygotes_lost_ = 0;
-    if (absl::Status started = StartZygote(); !started.ok()) {
-      later_.push_back(StartFailed{action.worker, base::Message(started)});
-      return;
-    }
-  }
   Connection& connection = AddConnection({});
   connection.process = action.worker;
   connection.job = action.job;
   by_process_[action.worker] = connection.id;
-  absl::Status asked = AskForWorker(connection);
-  if (!asked.ok()) OnForked(action.worker.number, 0, {}, false, base::Message(asked));
+  Program* program = FindProgram(action.job);
+  const bool is_new = program == nullptr;
+  if (is_new) program = &programs_[action.job];
+  if (program->state == Program::State::kReady) return StartFromProgram(connection, *program);
+  program->waiting.push_back(action.worker);
+  if (is_new) AskForProgram(action.job);
 }
 
+void Daemon::StartFromProgram(Connection& connection, Program& program) {
+  absl::Status started;
+  if (program.zygote == nullptr) {
+    program.zygotes_lost = 0;
+    started = StartZygote(connection.job, program);
+  }
+  if (started.ok()) started = AskForWorker(connection);
+  if (!started.ok()) StartHasFailed(connection.process, base::Message(started));
+}
+
+void Daemon::StartHasFailed(ProcessId worker, const std::string& why) { OnForked(worker.number, 0, {}, false, why); }
+
 absl::Status Daemon::AskForWorker(Connection& connection) {
+  Program* const program = FindProgram(connection.job);
+  if (program == nullptr || program->zygote == nullptr) return absl::UnavailableError("its job has ended");
   MANTA_ASSIGN_OR_RETURN(auto pair, base::SocketPair(base::SocketKind::kSeqPacket));
   SetControl(connection, std::move(pair.first));
   output_->Close(connection.process);
-  OutputFiles::Fds output = output_->Open(connection.process);
+  OutputFiles::Fds output = output_->Open(connection.process, connection.job);
   const WorkerStart start{connection.process, connection.job, std::move(pair.second)};
-  absl::Status asked = zygote_->Fork(start, output.out.get(), output.err.get());
+  absl::Status asked = program->zygote->Fork(start, output.out.get(), output.err.get());
   const uint32_t ask = ++connection.asks;
   if (asked.ok() || ask > kAsksMax) return asked;
   // Its socket is full of such questions, or it is dead and its loss about to be told.
   loop_->RunAfter(kAskAgain, [this, id = connection.id, ask] {
     auto found = connections_.find(id);
-    if (found == connections_.end() || found->second->asks != ask || zygote_ == nullptr || ending_) return;
+    if (found == connections_.end() || found->second->asks != ask || ending_) return;
     absl::Status again = AskForWorker(*found->second);
     if (!again.ok()) OnForked(found->second->process.number, 0, {}, false, base::Message(again));
   });
@@ -131,7 +247,7 @@ void Daemon::OnForked(uint64_t worker, pid_t pid, base::UniqueFd pidfd, bool use
     Handle(StartFailed{process, why});
     return;
   }
-  zygotes_lost_ = 0;
+  if (Program* const program = FindProgram(connection->job)) program->zygotes_lost = 0;
   WatchProcess(*connection, std::move(pidfd), pid);
   if (!connection->kill_reason.empty()) (void)base::SendSignal(connection->pidfd.get(), SIGKILL);
 }
@@ -139,16 +255,18 @@ void Daemon::OnForked(uint64_t worker, pid_t pid, base::UniqueFd pidfd, bool use
 void Daemon::StartByExec(Connection& connection) {
   const ProcessId worker = connection.process;
   absl::StatusOr<std::pair<base::UniqueFd, base::UniqueFd>> pair = base::SocketPair(base::SocketKind::kSeqPacket);
-  absl::StatusOr<SpawnedProcess> child = absl::InternalError("no socket");
+  absl::StatusOr<SpawnedProcess> child = absl::UnavailableError("its job has ended");
+  const Program* const program = FindProgram(connection.job);
   if (!pair.ok()) {
     child = pair.status();
-  } else {
+  } else if (program != nullptr) {
     SetControl(connection, std::move(pair->first));  // the first pair's other end went to the zygote
     output_->Close(worker);
-    OutputFiles::Fds output = output_->Open(worker);
+    OutputFiles::Fds output = output_->Open(worker, connection.job);
     SpawnSpec spawn;
-    spawn.program = program_.get();
-    spawn.argv = spec_.argv;
+    spawn.program = program->image.get();
+    spawn.argv = program->argv;
+    spawn.directory = program->directory;
     spawn.environment = {{kRoleVariable, RoleName(ProcessRole::kWorker)},
                          {kSocketVariable, std::to_string(kChildSocket)},
                          {kDetailVariable, EncodeWorkerStart({worker, 0, {}}) + ";" + spec_.log_dir}};

@@ -28,6 +28,7 @@ using node::WorkerPool;
 
 NodeCore::Impl::Impl(NodeOptions node_options)
     : options_(std::move(node_options)),
+      address_(options_.address),
       rng_(options_.seed),
       pool_({.task_workers_max = options_.task_workers_max,
              .actor_workers_max = options_.actor_workers_max,
@@ -306,7 +307,10 @@ rpc::NodeInfo NodeCore::Impl::OwnInfo() const {
   rpc::NodeInfo info;
   info.node = self_;
   info.name = options_.name;
-  info.address = options_.address;
+  info.address = address_;
+  info.pid = options_.pid;
+  info.machine = options_.machine;
+  info.beside_head = options_.beside_head;
   info.total = leases_.total();
   info.available = leases_.available();
   info.version = report_version_;
@@ -336,10 +340,11 @@ void NodeCore::Impl::AdvanceReports() {
     Send(kHead, rpc::Heartbeat{self_, ++heartbeats_});
     heartbeat_at_ = SaturatingAdd(now_, options_.heartbeat);
   }
-  if (reported_ != leases_.available() && now_ >= report_at_) {
+  if ((asked_by_others_ || reported_ != leases_.available()) && now_ >= report_at_) {
     ++report_version_;
     Send(kHead, rpc::NodeReport{OwnInfo()});
     reported_ = leases_.available();
+    asked_by_others_ = false;
     report_at_ = SaturatingAdd(now_, options_.report_interval);
   }
 }
@@ -349,7 +354,7 @@ Time NodeCore::Impl::next_deadline() const {
   Time next = std::min({pool_.next_deadline(), store_.next_deadline(), hosts_.next_deadline()});
   if (head_accepted_) {
     next = std::min(next, heartbeat_at_);
-    if (reported_ != leases_.available()) next = std::min(next, report_at_);
+    if (asked_by_others_ || reported_ != leases_.available()) next = std::min(next, report_at_);
   }
   return next;
 }
@@ -382,5 +387,6 @@ void NodeCore::Handle(Time now, NodeEvent event, std::vector<NodeAction>* action
 Time NodeCore::next_deadline() const { return impl_->next_deadline(); }
 NodeCounts NodeCore::counts() const { return impl_->counts(); }
 NodeId NodeCore::node() const { return impl_->self_; }
+void NodeCore::SetAddress(std::string address) { impl_->address_ = std::move(address); }
 
 }  // namespace manta::runtime

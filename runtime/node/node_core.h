@@ -150,7 +150,10 @@ struct NodeAction : NodeActionVariant {
 struct NodeOptions {
   std::string name;
   std::string address;
-  ResourceSet total;  // CPU, GPU, custom ones
+  int32_t pid = 0;           // of the daemon
+  std::string machine;       // boot id
+  bool beside_head = false;  // started with the head
+  ResourceSet total;         // CPU, GPU, custom ones
   uint64_t store_bytes_max = 256 << 20;
   uint32_t task_workers_max = 64;
   uint32_t actor_workers_max = 4096;
@@ -188,6 +191,8 @@ class NodeCore {
   Time next_deadline() const;
   NodeCounts counts() const;
   NodeId node() const;  // 0 until the head has accepted it
+  // Where other nodes reach it; before HeadConnected.
+  void SetAddress(std::string address);
 
  private:
   struct Impl;

@@ -43,7 +43,9 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ActorCreate& message) {
 
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::ActorStart& message) {
   const ProcessId directory = message.spec.registered() ? kHead : DaemonOf(message.spec.actor.creator.node);
-  if (from == directory) StartHere(message);
+  if (from != directory) return;
+  asked_by_others_ |= from != DaemonOf(self_);
+  StartHere(message);
 }
 
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::ActorStarted& message) {

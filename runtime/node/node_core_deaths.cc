@@ -17,8 +17,20 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ProcessDied& message) {
 // Both ends can write to a ring, and nobody else: one of them did. A driver is believed, and is not ended on the word
 // of its workers; nor is a process of another job.
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::PeerBroke& message) {
+  if (from.is_daemon()) {  // of a process there
+    const node::LocalProcess* accused = processes_.Find(message.peer);
+    if (accused == nullptr || accused->kind != rpc::ProcessKind::kWorker) return;
+    return Emit(KillProcess{message.peer,
+                            "its session with a process of n" + std::to_string(from.node) + " broke: " + message.why});
+  }
   const node::LocalProcess* sender = processes_.Find(from);
   if (sender == nullptr) return;
+  if (!IsMe(message.peer.node)) {
+    // A worker ends itself; a driver asks for the end of the other.
+    if (sender->kind == rpc::ProcessKind::kWorker)
+      return Emit(KillProcess{from, "a session of it broke: " + message.why});
+    return SendNode(message.peer.node, message);
+  }
   if (message.peer == DaemonOf(self_)) {
     return Emit(KillProcess{from, "it overwrote its ring from the node: " + message.why});
   }

@@ -175,6 +175,7 @@ struct NodeCore::Impl {
   bool IsMe(NodeId node) const { return node == self_; }
 
   const NodeOptions options_;
+  std::string address_;
   base::Rng rng_;
   NodeId self_ = 0;
   bool ended_ = false;
@@ -206,7 +207,8 @@ struct NodeCore::Impl {
   std::vector<HelloReceived> early_hellos_;  // before this node has a number
   uint64_t report_version_ = 0;
   base::ResourceSet reported_;
-  Time report_at_{};  // not before
+  bool asked_by_others_ = false;  // since then: they count what they asked for until we report
+  Time report_at_{};              // not before
   Time heartbeat_at_{};
   uint64_t heartbeats_ = 0;
   std::map<std::pair<ActorId, ProcessId>, rpc::ActorUpdate> held_updates_;  // name a node that no view has shown yet

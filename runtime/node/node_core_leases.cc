@@ -19,6 +19,7 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::LeaseRequest& message) {
   const bool forwarded = from.is_daemon();
   if (forwarded ? message.caller.node != from.node : message.caller != from) return;
   message.forwarded = forwarded;
+  asked_by_others_ |= forwarded;
   if (MANTA_RULE("lease.dead_caller") && deaths_.IsDead(message.caller)) return;
   if (ended_jobs_.Contains(message.job)) {
     return RefuseRequest(message, rpc::ErrorCode::kShutdown, "job " + std::to_string(message.job) + " has ended");

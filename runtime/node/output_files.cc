@@ -32,9 +32,11 @@ OutputFiles::OutputFiles(base::EventLoop* loop, std::string directory, std::func
 
 OutputFiles::~OutputFiles() = default;
 
-OutputFiles::Fds OutputFiles::Open(ProcessId worker) { return {OpenOne(worker, false), OpenOne(worker, true)}; }
+OutputFiles::Fds OutputFiles::Open(ProcessId worker, JobId job) {
+  return {OpenOne(worker, job, false), OpenOne(worker, job, true)};
+}
 
-base::UniqueFd OutputFiles::OpenOne(ProcessId worker, bool is_stderr) {
+base::UniqueFd OutputFiles::OpenOne(ProcessId worker, JobId job, bool is_stderr) {
   const std::string name = ToString(worker) + (is_stderr ? ".err" : ".out");
   const std::string path = directory_ + "/" + name;
   base::UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
@@ -43,7 +45,7 @@ base::UniqueFd OutputFiles::OpenOne(ProcessId worker, bool is_stderr) {
     MANTA_LOG(kWarning) << "output of " << name << " is lost: " << base::Message(base::ErrnoStatus(errno, path));
     return base::UniqueFd(open("/dev/null", O_WRONLY | O_CLOEXEC));
   }
-  files_[name] = File{worker, is_stderr, std::move(reader), 0, 0, kBytesPerSecondMax, loop_->Now()};
+  files_[name] = File{worker, job, is_stderr, std::move(reader), 0, 0, kBytesPerSecondMax, loop_->Now()};
   return fd;
 }
 
@@ -53,7 +55,7 @@ void OutputFiles::Close(ProcessId worker) {
     if (found == files_.end()) continue;
     File& file = found->second;
     Tail(file, true);
-    if (file.dropped != 0) listener_({file.worker, file.is_stderr, Bytes(), file.dropped});
+    if (file.dropped != 0) listener_({file.worker, file.is_stderr, Bytes(), file.dropped, file.job});
     files_.erase(found);
   }
 }
@@ -102,7 +104,7 @@ void OutputFiles::Tail(File& file, bool ended) {
     }
     file.offset += static_cast<uint64_t>(size);
     file.budget -= static_cast<uint64_t>(size);
-    listener_({file.worker, file.is_stderr, Bytes(text.data(), static_cast<size_t>(size)), file.dropped});
+    listener_({file.worker, file.is_stderr, Bytes(text.data(), static_cast<size_t>(size)), file.dropped, file.job});
     file.dropped = 0;
   }
 }

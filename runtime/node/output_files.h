@@ -31,13 +31,14 @@ class OutputFiles {
   };
   // The files of a new worker, to be its stdout and stderr. On a full disk or without permission: /dev/null and a log
   // line.
-  Fds Open(ProcessId worker);
+  Fds Open(ProcessId worker, JobId job);
   // The worker has ended: passes on what is left.
   void Close(ProcessId worker);
 
  private:
   struct File {
     ProcessId worker;
+    JobId job = 0;
     bool is_stderr = false;
     base::UniqueFd fd;  // for reading
     uint64_t offset = 0;
@@ -45,7 +46,7 @@ class OutputFiles {
     uint64_t budget = kBytesPerSecondMax;
     Time budget_from{};
   };
-  base::UniqueFd OpenOne(ProcessId worker, bool is_stderr);
+  base::UniqueFd OpenOne(ProcessId worker, JobId job, bool is_stderr);
   void OnModified();
   // Passes on whole lines; `ended`: all that is there.
   void Tail(File& file, bool ended);

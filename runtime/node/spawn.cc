@@ -64,6 +64,7 @@ absl::StatusOr<SpawnedProcess> SpawnProgram(const SpawnSpec& spec) {
     posix_spawn_file_actions_adddup2(&actions, duplicate->get(), theirs);
     passed.push_back(*std::move(duplicate));
   }
+  if (!spec.directory.empty()) posix_spawn_file_actions_addchdir_np(&actions, spec.directory.c_str());
   if (!added.ok()) {
     posix_spawn_file_actions_destroy(&actions);
     return added;

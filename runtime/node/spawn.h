@@ -22,6 +22,7 @@ struct SpawnSpec {
   std::vector<std::string> argv;
   std::vector<std::pair<std::string, std::string>> environment;  // added to, or replacing, this process's own
   std::vector<std::pair<int, int>> pass;                         // (ours, the child's number)
+  std::string directory;                                         // to work in; empty: this process's
 };
 
 struct SpawnedProcess {

@@ -95,6 +95,8 @@ const char* RoleName(ProcessRole role) {
       return "driver";
     case ProcessRole::kEmbeddedCluster:
       return "embedded";
+    case ProcessRole::kNode:
+      return "node";
     case ProcessRole::kZygote:
       return "zygote";
     case ProcessRole::kWorker:
@@ -117,7 +119,8 @@ absl::StatusOr<RoleFromEnvironment> TakeRoleFromEnvironment() {
   unsetenv(kDetailVariable);
 
   bool known = false;
-  for (ProcessRole candidate : {ProcessRole::kEmbeddedCluster, ProcessRole::kZygote, ProcessRole::kWorker}) {
+  for (ProcessRole candidate :
+       {ProcessRole::kEmbeddedCluster, ProcessRole::kNode, ProcessRole::kZygote, ProcessRole::kWorker}) {
     if (role_name == RoleName(candidate)) {
       found.role = candidate;
       known = true;
@@ -204,8 +207,8 @@ WorkerStart RunZygote(base::UniqueFd socket) {
   }
 }
 
-ZygoteClient::ZygoteClient(base::EventLoop* loop, base::UniqueFd socket, Callbacks callbacks)
-    : loop_(loop), socket_(std::move(socket)), callbacks_(std::move(callbacks)) {
+ZygoteClient::ZygoteClient(base::EventLoop* loop, base::UniqueFd socket, JobId job, Callbacks callbacks)
+    : loop_(loop), socket_(std::move(socket)), job_(job), callbacks_(std::move(callbacks)) {
   watch_ = loop_->WatchFd(socket_.get(), base::kReadable, [this](int) { OnReadable(); });
 }
 
@@ -226,7 +229,7 @@ void ZygoteClient::OnReadable() {
     if (!received.ok() || received->size != sizeof(report)) {
       watch_.Reset();
       socket_.reset();
-      callbacks_.lost();
+      callbacks_.lost(job_);
       return;
     }
     switch (report.kind) {

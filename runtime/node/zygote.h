@@ -28,7 +28,7 @@
 namespace manta::runtime {
 
 // What a process image learns from the environment about its part; the variables are unset on reading.
-enum class ProcessRole { kDriver, kEmbeddedCluster, kZygote, kWorker };
+enum class ProcessRole { kDriver, kEmbeddedCluster, kNode, kZygote, kWorker };
 struct RoleFromEnvironment {
   ProcessRole role = ProcessRole::kDriver;
   base::UniqueFd socket;  // to whoever started us
@@ -63,10 +63,12 @@ class ZygoteClient {
     // `pid` 0: could not fork, `why` says so; `use_exec`: start it by exec.
     std::function<void(uint64_t worker, pid_t pid, base::UniqueFd pidfd, bool use_exec, const std::string& why)> forked;
     std::function<void(pid_t pid, int wait_status)> exited;
-    std::function<void()> lost;  // the zygote died; its workers live on
+    std::function<void(JobId job)> lost;  // the zygote died; its workers live on
   };
-  ZygoteClient(base::EventLoop* loop, base::UniqueFd socket, Callbacks callbacks);
+  // `job`: whose program it is; 0: not known yet.
+  ZygoteClient(base::EventLoop* loop, base::UniqueFd socket, JobId job, Callbacks callbacks);
   ~ZygoteClient();
+  void set_job(JobId job) { job_ = job; }
 
   // Asks for a worker. Descriptors are duplicated on their way.
   absl::Status Fork(const WorkerStart& start, int stdout_fd, int stderr_fd);
@@ -76,6 +78,7 @@ class ZygoteClient {
 
   base::EventLoop* const loop_;
   base::UniqueFd socket_;
+  JobId job_;
   Callbacks callbacks_;
   base::FdWatch watch_;
 };

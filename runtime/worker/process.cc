@@ -25,6 +25,7 @@
 #include "base/uv_event_loop.h"
 #include "rpc/descriptor_socket.h"
 #include "rpc/shm_port.h"
+#include "runtime/worker/remote_peers.h"
 
 namespace manta::runtime {
 namespace {
@@ -56,7 +57,7 @@ void CloseSharedMemory() {
 
 }  // namespace
 
-class Process::Impl : private rpc::Channel::Handler {
+class Process::Impl : private rpc::Channel::Handler, private RemotePeers::Handler {
  public:
   Impl(Host* host, base::UniqueFd socket) : host_(host), control_(std::move(socket)) {}
   ~Impl() override { Close(); }
@@ -82,6 +83,14 @@ class Process::Impl : private rpc::Channel::Handler {
   void OnMessage(rpc::Channel& channel, rpc::Message message) override;
   void OnClosed(rpc::Channel& channel, const absl::Status& why) override;
 
+  // RemotePeers::Handler, on the I/O thread, without the lock (DialPeer: any thread).
+  void DialPeer(ProcessId peer) override;
+  void OnPeerConnected(ProcessId peer) override;
+  void OnPeerUnreachable(ProcessId peer, const std::string& why) override;
+  void OnPeerMessage(ProcessId from, rpc::Message message) override;
+  void OnPeerBroke(ProcessId peer, const absl::Status& why) override;
+  bool IsRemote(ProcessId peer) const { return peer.node != self.node; }
+
   absl::StatusOr<rpc::MessageWithDescriptors> AwaitControl(Time deadline);
   void RunIoThread();
   void OnControl();
@@ -101,6 +110,7 @@ class Process::Impl : private rpc::Channel::Handler {
   void ForgetDropped();
   void Run(SendMessage& action) MANTA_REQUIRES(mutex_);
   void Run(Connect& action) MANTA_REQUIRES(mutex_);
+  void SendDial(ProcessId peer) MANTA_REQUIRES(mutex_);
   void Run(ExitProcess& action) MANTA_REQUIRES(mutex_);
   void Lead(const std::function<bool()>& done, Time deadline) MANTA_REQUIRES(mutex_);
   void LeaveRings(rpc::Attending after) MANTA_REQUIRES(mutex_);
@@ -128,6 +138,7 @@ class Process::Impl : private rpc::Channel::Handler {
   };
   std::map<ProcessId, Peer> peers_ MANTA_GUARDED_BY(mutex_);
   std::map<uint32_t, ProcessId> offers_ MANTA_GUARDED_BY(mutex_);  // by mark
+  std::unique_ptr<RemotePeers> remote_;                            // reset after the I/O thread's end
   std::vector<rpc::PeerBroke> broken_ MANTA_GUARDED_BY(mutex_);    // in this turn
   Time now_ MANTA_GUARDED_BY(mutex_){};
 
@@ -174,7 +185,8 @@ absl::Status Process::Impl::Join(JoinSpec& spec) {
   auto pins = std::make_shared<store::PinTable>(std::move(pin_table));
   sockets_[0] = control_.fd();
   sockets_[1] = store_pair.first.get();
-  const std::array<int, 2> hello_fds = {store_pair.second.get(), pins->fd()};
+  std::vector<int> hello_fds = {store_pair.second.get(), pins->fd()};
+  if (!is_worker_) hello_fds.push_back(spec.program.get());
   MANTA_RETURN_IF_ERROR(control_.Send(spec.hello, hello_fds));
   store_pair.second.reset();
   {
@@ -206,6 +218,7 @@ absl::Status Process::Impl::Join(JoinSpec& spec) {
   OnControlMessage(std::move(answer));
   if (peers_.count(DaemonOf(self.node)) == 0) return absl::InternalError("no ring to the node");
   LeaveRings(rpc::Attending::kUnattended);
+  remote_ = std::make_unique<RemotePeers>(loop_.get(), self, static_cast<RemotePeers::Handler*>(this));
   io_thread_ = std::thread([this] { RunIoThread(); });
   return absl::OkStatus();
 }
@@ -313,6 +326,7 @@ void Process::Impl::Handle(ProcessEvent event) {
     } else if (auto* connect = std::get_if<Connect>(&action)) {
       Run(*connect);
     } else if (auto* disconnect = std::get_if<Disconnect>(&action)) {
+      if (IsRemote(disconnect->peer) && remote_ != nullptr) remote_->Drop(disconnect->peer);
       auto peer = peers_.find(disconnect->peer);
       if (peer == peers_.end()) continue;
       for (rpc::ShmChannel* channel : peer->second.channels) port_->Remove(channel);
@@ -336,6 +350,11 @@ void Process::Impl::Handle(ProcessEvent event) {
 }
 
 void Process::Impl::Run(SendMessage& action) {
+  if (IsRemote(action.to)) {
+    // If it is dead, the core hears of it in its turn.
+    if (remote_ != nullptr) (void)remote_->Send(action.to, action.message);
+    return;
+  }
   auto peer = peers_.find(action.to);
   if (peer == peers_.end()) return;  // it is dead or the daemon is gone: the core hears of it in its turn
   absl::Status sent = peer->second.send->Send(action.message);
@@ -345,6 +364,7 @@ void Process::Impl::Run(SendMessage& action) {
 }
 
 void Process::Impl::Run(Connect& action) {
+  if (IsRemote(action.peer)) return SendDial(action.peer);
   absl::StatusOr<rpc::ShmOffer> offer = port_->Offer();
   if (offer.ok()) {
     const std::array<int, 4> fds = {offer->ring.get(), offer->attention.page.get(), offer->attention.sleep_bell.get(),
@@ -528,6 +548,7 @@ void Process::Impl::OnMessage(rpc::Channel& channel, rpc::Message message) {
   mutex_.AssertHeld();
   if (const auto* died = std::get_if<rpc::ProcessDied>(&message)) {
     // First what it left for us, then the news (runtime/core.h, contract 2).
+    if (IsRemote(died->process)) remote_->Drop(died->process);
     auto peer = peers_.find(died->process);
     if (peer != peers_.end()) {
       const std::vector<rpc::ShmChannel*> channels = peer->second.channels;
@@ -535,6 +556,8 @@ void Process::Impl::OnMessage(rpc::Channel& channel, rpc::Message message) {
       for (rpc::ShmChannel* dead : channels) port_->Remove(dead);
       peers_.erase(died->process);
     }
+  } else if (const auto* node = std::get_if<rpc::NodeDied>(&message)) {
+    remote_->DropNode(node->node);
   } else if (const auto* output = std::get_if<rpc::Output>(&message)) {
     host_->OnOutput(*output);
     return;
@@ -630,11 +653,50 @@ void Process::Impl::OnControl() {
       OnDaemonGone(base::Message(received.status()));
       return;
     }
+    if (const auto* link = std::get_if<rpc::PeerLink>(&received->message)) {
+      base::UniqueFd socket;
+      if (!received->descriptors.empty()) socket = std::move(received->descriptors[0]);
+      remote_->OnLink(*link, std::move(socket));
+      continue;
+    }
     base::MutexLock lock(&mutex_);
     now_ = base::SystemClock().Now();
     OnControlMessage(*std::move(received));
     EndTurn();
   }
+}
+
+// ------------------------------------------------------------------ processes of other nodes
+
+void Process::Impl::SendDial(ProcessId peer) {
+  const absl::Status sent = control_.Send(rpc::PeerDial{peer});
+  if (sent.ok()) return;
+  MANTA_LOG(kWarning) << "no connection to " << ToString(peer) << ": " << base::Message(sent);
+  Post([this, peer] { loop_->RunAfter(kForgetAgain, [this, peer] { DialPeer(peer); }); });
+}
+
+void Process::Impl::DialPeer(ProcessId peer) {
+  base::MutexLock lock(&mutex_);
+  if (core_ != nullptr) SendDial(peer);
+}
+
+void Process::Impl::OnPeerConnected(ProcessId peer) { Submit(PeerConnected{peer}); }
+
+void Process::Impl::OnPeerUnreachable(ProcessId peer, const std::string& why) { Submit(PeerUnreachable{peer, why}); }
+
+void Process::Impl::OnPeerMessage(ProcessId from, rpc::Message message) {
+  base::MutexLock lock(&mutex_);
+  if (core_ == nullptr) return;
+  now_ = base::SystemClock().Now();
+  Handle(MessageReceived{from, std::move(message)});
+  EndTurn();
+}
+
+// What was lost is not asked for again: one of the two must end.
+void Process::Impl::OnPeerBroke(ProcessId peer, const absl::Status& why) {
+  MANTA_LOG(kError) << "the session with " << ToString(peer) << " is lost: " << base::Message(why);
+  base::MutexLock lock(&mutex_);
+  if (core_ != nullptr) (void)control_.Send(rpc::PeerBroke{peer, base::Message(why)});
 }
 
 void Process::Impl::OnDaemonGone(const std::string& why) {
@@ -766,6 +828,10 @@ void Process::Impl::Close() {
     io_thread_.join();
   }
   for (std::thread& thread : extra) thread.join();
+  {
+    base::MutexLock lock(&mutex_);
+    remote_.reset();
+  }
   for (std::atomic<int>& socket : sockets_) socket = -1;
   if (store != nullptr) store->Close();
   {

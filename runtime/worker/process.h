@@ -51,6 +51,7 @@ class Process {
   struct JoinSpec {
     rpc::ProcessHello hello;     // hello.process set: a worker
     base::UniqueFd node_socket;  // our end of the pair whose other end the daemon has
+    base::UniqueFd program;      // drivers: their own image, for workers
     Duration timeout = std::chrono::seconds(10);
     std::optional<Duration> poll;                                 // --manta-poll; unset: measured
     std::function<std::string(uint64_t function)> function_name;  // ProcessOptions

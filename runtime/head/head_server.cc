@@ -1,0 +1,196 @@
+#include "runtime/head/head_server.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "rpc/socket_address.h"
+
+namespace manta::runtime {
+
+class HeadServer::Connection final : public rpc::SocketChannel::Handler {
+ public:
+  Connection(HeadServer* server, uint64_t id, std::unique_ptr<rpc::SocketChannel> opened,
+             const rpc::PeerIdentity& identity)
+      : peer(identity), server_(server), id_(id), channel_(std::move(opened)) {
+    channel_->set_handler(this);
+  }
+
+  uint64_t id() const { return id_; }
+  void Send(const rpc::Message& message) {
+    const absl::Status sent = channel_->Send(message);
+    if (!sent.ok()) MANTA_LOG(kError) << rpc::MessageName(message) << ": " << base::Message(sent);
+  }
+  void Close() { channel_->Close(); }
+
+  const rpc::PeerIdentity peer;
+  NodeId node = 0;      // once it is accepted
+  std::string address;  // of that node's daemon
+  bool is_registering = false;
+
+ private:
+  void OnMessage(rpc::Channel&, rpc::Message message) override { server_->OnMessage(*this, std::move(message)); }
+  void OnClosed(rpc::Channel&, const absl::Status& why) override { server_->OnClosed(*this, why); }
+
+  HeadServer* const server_;
+  const uint64_t id_;
+  std::unique_ptr<rpc::SocketChannel> channel_;
+};
+
+class HeadServer::Probe final : private rpc::SocketChannel::Handler {
+ public:
+  using Done = std::function<void(bool dead)>;
+  Probe(HeadServer* server, NodeId node, base::UniqueFd socket, Done done) : done_(std::move(done)) {
+    rpc::ClientHandshake::Options handshake;
+    handshake.cluster_id = server->options_.cluster.cluster_id;
+    handshake.key = rpc::ClassKey(server->options_.cluster.secret, rpc::TrustClass::kMember);
+    handshake.self = kHead;
+    handshake.server = DaemonOf(node);
+    channel_ = rpc::SocketChannel::Client(server->loop_, std::move(socket), handshake, {}, this);
+  }
+
+ private:
+  void OnAuthenticated(rpc::SocketChannel&, const rpc::PeerIdentity&) override { Finish(false); }
+  void OnMessage(rpc::Channel&, rpc::Message) override {}
+  // Refused as another process, or not let in as the head (which proves that it lives), or nobody is there.
+  void OnClosed(rpc::Channel&, const absl::Status& why) override {
+    Finish(absl::IsAborted(why) || base::Message(why).find("nobody listens") != std::string::npos);
+  }
+  void Finish(bool dead) {
+    if (done_) std::exchange(done_, nullptr)(dead);
+  }
+
+  Done done_;
+  std::unique_ptr<rpc::SocketChannel> channel_;
+};
+
+absl::StatusOr<std::unique_ptr<HeadServer>> HeadServer::Create(base::EventLoop* loop, Options options,
+                                                               std::unique_ptr<KvStore> store) {
+  std::unique_ptr<HeadServer> server(new HeadServer(loop, std::move(options)));
+  HeadServer* const raw = server.get();
+  server->shell_ =
+      std::make_unique<HeadShell>(loop, raw->options_.head, std::move(store),
+                                  [raw](NodeId to, rpc::Message message) { raw->SendToNode(to, message); });
+  MANTA_RETURN_IF_ERROR(server->Listen());
+  return server;
+}
+
+HeadServer::HeadServer(base::EventLoop* loop, Options options) : loop_(loop), options_(std::move(options)) {}
+
+HeadServer::~HeadServer() { *alive_ = false; }
+
+absl::Status HeadServer::Listen() {
+  const std::string& address = options_.cluster.address;
+  if (!rpc::IsLocalAddress(address)) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       address +
+                           " is not a loopback address: connections are not encrypted yet, so nothing else is "
+                           "listened on");
+  }
+  rpc::Listener::Options listen;
+  listen.handshake.cluster_id = options_.cluster.cluster_id;
+  listen.handshake.cluster_secret = options_.cluster.secret;
+  MANTA_ASSIGN_OR_RETURN(listener_, rpc::Listener::Listen(loop_, address, listen,
+                                                          [this](std::unique_ptr<rpc::SocketChannel> channel,
+                                                                 const rpc::PeerIdentity& peer) {
+                                                            OnAccepted(std::move(channel), peer);
+                                                          }));
+  return absl::OkStatus();
+}
+
+// ------------------------------------------------------------------ connections
+
+void HeadServer::OnAccepted(std::unique_ptr<rpc::SocketChannel> channel, const rpc::PeerIdentity& peer) {
+  const uint64_t id = next_connection_++;
+  connections_[id] = std::make_unique<Connection>(this, id, std::move(channel), peer);
+}
+
+void HeadServer::OnMessage(Connection& connection, rpc::Message message) {
+  if (auto* hello = std::get_if<rpc::NodeRegister>(&message); hello != nullptr && connection.node == 0) {
+    return Register(connection, std::move(*hello));
+  }
+  if (connection.node == 0) {
+    MANTA_LOG(kWarning) << "a connection is closed: " << rpc::MessageName(message) << " before its NodeRegister";
+    return Remove(connection.id());
+  }
+  shell_->Receive(connection.node, std::move(message));
+}
+
+void HeadServer::OnClosed(Connection& connection, const absl::Status& why) {
+  const NodeId node = connection.node;
+  const std::string address = connection.address;
+  const bool was_its = node != 0 && by_node_.count(node) != 0 && by_node_[node] == connection.id();
+  Remove(connection.id());
+  if (!was_its) return;
+  MANTA_LOG(kInfo) << "the connection of node n" << node << " closed: " << base::Message(why);
+  shell_->ConnectionLost(node, false);
+  ConfirmDeath(node, address);
+}
+
+// It may be running: it goes at the next turn.
+void HeadServer::Remove(uint64_t id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  const NodeId node = found->second->node;
+  if (const auto bound = by_node_.find(node); bound != by_node_.end() && bound->second == id) by_node_.erase(bound);
+  found->second->Close();
+  std::shared_ptr<Connection> gone(std::move(found->second));
+  connections_.erase(found);
+  loop_->Post([gone] {});
+}
+
+// ------------------------------------------------------------------ nodes
+
+void HeadServer::Register(Connection& connection, rpc::NodeRegister message) {
+  const ProcessId claimed = message.info.node == 0 ? ProcessId() : DaemonOf(message.info.node);
+  if (connection.is_registering || connection.peer.trust != rpc::TrustClass::kMember ||
+      claimed != connection.peer.process) {
+    MANTA_LOG(kWarning) << "a connection is closed: it may not register as " << ToString(claimed);
+    return Remove(connection.id());
+  }
+  connection.is_registering = true;
+  connection.address = message.info.address;
+  // A core that hears of the new connection first must not be told of the old one's end afterwards.
+  if (const auto old = by_node_.find(message.info.node); old != by_node_.end()) Remove(old->second);
+  probes_.erase(message.info.node);
+  shell_->Register(std::move(message),
+                   [this, id = connection.id()](const rpc::NodeAccepted& accepted) { Bind(id, accepted); });
+}
+
+void HeadServer::Bind(uint64_t id, const rpc::NodeAccepted& accepted) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) {
+    if (accepted.node != 0) shell_->ConnectionLost(accepted.node, false);
+    return;
+  }
+  Connection& connection = *found->second;
+  if (accepted.node != 0) {
+    connection.node = accepted.node;
+    by_node_[accepted.node] = id;
+  }
+  connection.Send(accepted);
+}
+
+// To a node that is not connected: it is told what counts when it registers again.
+void HeadServer::SendToNode(NodeId node, const rpc::Message& message) {
+  const auto found = by_node_.find(node);
+  if (found != by_node_.end()) connections_[found->second]->Send(message);
+}
+
+void HeadServer::ConfirmDeath(NodeId node, const std::string& address) {
+  const auto finish = [this, node](bool dead) {
+    loop_->Post([this, node, dead, alive = std::weak_ptr<bool>(alive_)] {
+      const std::shared_ptr<bool> still = alive.lock();
+      if (!still || !*still || probes_.erase(node) == 0) return;
+      if (dead) shell_->ConnectionLost(node, true);
+    });
+  };
+  absl::StatusOr<base::UniqueFd> socket = rpc::ConnectTo(address);
+  if (!socket.ok()) {
+    probes_[node] = nullptr;
+    return finish(absl::IsUnavailable(socket.status()));
+  }
+  probes_[node] = std::make_unique<Probe>(this, node, *std::move(socket), finish);
+}
+
+}  // namespace manta::runtime

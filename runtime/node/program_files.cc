@@ -1,0 +1,141 @@
+#include "runtime/node/program_files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <utility>
+
+#include "base/status.h"
+#include "rpc/crypto.h"
+
+namespace manta::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Hex(const Bytes& bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const char byte : bytes.view()) {
+    text += kDigits[static_cast<uint8_t>(byte) >> 4];
+    text += kDigits[static_cast<uint8_t>(byte) & 15];
+  }
+  return text;
+}
+
+absl::StatusOr<rpc::ProgramFile> DescribeImage(int image) {
+  struct stat info;
+  if (fstat(image, &info) != 0) return base::ErrnoStatus(errno, "look at the program");
+  const size_t size = static_cast<size_t>(info.st_size);
+  void* const bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, image, 0);
+  if (bytes == MAP_FAILED) return base::ErrnoStatus(errno, "read the program");
+  const rpc::Bits256 hash = rpc::Sha256({static_cast<const char*>(bytes), size});
+  munmap(bytes, size);
+  return rpc::ProgramFile{"program", Bytes(rpc::BytesOf(hash)), size, true};
+}
+
+// Nobody's file may be written outside of the program's folder.
+bool IsInside(const std::string& path) {
+  const fs::path relative(path);
+  if (path.empty() || relative.is_absolute()) return false;
+  for (const fs::path& part : relative) {
+    if (part == "..") return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+struct ProgramFiles::Bringing {
+  NodeId from = 0;
+  std::vector<rpc::ProgramFile> files;
+  size_t next = 0;
+  std::string directory;
+  Brought done;
+};
+
+ProgramFiles::ProgramFiles(base::EventLoop* loop, std::string directory, Fetch fetch)
+    : loop_(loop), directory_(std::move(directory)), fetch_(std::move(fetch)) {}
+
+ProgramFiles::~ProgramFiles() {
+  *alive_ = false;
+  for (std::thread& thread : hashing_) thread.join();
+  std::error_code ignored;
+  if (!directory_.empty()) fs::remove_all(directory_, ignored);
+}
+
+void ProgramFiles::Describe(int image, Described done) {
+  base::UniqueFd own(fcntl(image, F_DUPFD_CLOEXEC, 0));
+  if (!own) return done(base::ErrnoStatus(errno, "duplicate the program's descriptor"));
+  hashing_.emplace_back([this, own = std::make_shared<base::UniqueFd>(std::move(own)), done = std::move(done)] {
+    absl::StatusOr<rpc::ProgramFile> file = DescribeImage(own->get());
+    if (file.ok()) {
+      base::MutexLock lock(&mutex_);
+      described_[std::string(file->sha256.view())] = std::move(*own);
+    }
+    loop_->Post([file = std::move(file), done, alive = std::weak_ptr<bool>(alive_)] {
+      const std::shared_ptr<bool> still = alive.lock();
+      if (!still || !*still) return;
+      if (!file.ok()) return done(file.status());
+      done(std::vector<rpc::ProgramFile>{*file});
+    });
+  });
+}
+
+absl::StatusOr<base::UniqueFd> ProgramFiles::Open(const Bytes& sha256) const {
+  base::MutexLock lock(&mutex_);
+  const auto found = described_.find(std::string(sha256.view()));
+  if (found == described_.end()) return absl::NotFoundError("no program of this node has that hash");
+  base::UniqueFd duplicate(fcntl(found->second.get(), F_DUPFD_CLOEXEC, 0));
+  if (!duplicate) return base::ErrnoStatus(errno, "duplicate the program's descriptor");
+  return duplicate;
+}
+
+std::string ProgramFiles::DirectoryOf(const rpc::ProgramFile& file) const {
+  return directory_ + "/" + Hex(file.sha256).substr(0, 16);
+}
+
+void ProgramFiles::Bring(NodeId from, std::vector<rpc::ProgramFile> files, Brought done) {
+  for (const rpc::ProgramFile& file : files) {
+    if (!IsInside(file.path)) {
+      return done(
+          base::Error(absl::StatusCode::kInvalidArgument, "a program's file lies outside: '" + file.path + "'"));
+    }
+  }
+  if (files.empty() || directory_.empty()) return done(absl::InvalidArgumentError("a program without an executable"));
+  auto bringing = std::make_shared<Bringing>();
+  bringing->from = from;
+  bringing->directory = DirectoryOf(files.front());
+  bringing->files = std::move(files);
+  bringing->done = std::move(done);
+  BringNext(std::move(bringing));
+}
+
+void ProgramFiles::BringNext(std::shared_ptr<Bringing> bringing) {
+  while (bringing->next < bringing->files.size()) {
+    const rpc::ProgramFile& file = bringing->files[bringing->next++];
+    const std::string path = bringing->directory + "/" + file.path;
+    if (access(path.c_str(), F_OK) == 0) continue;
+    std::error_code error;
+    fs::create_directories(fs::path(path).parent_path(), error);
+    if (error) return bringing->done(base::ErrnoStatus(error.value(), "make the folder of " + path));
+    return fetch_(bringing->from, file, path,
+                  [this, bringing, path, file, alive = std::weak_ptr<bool>(alive_)](const absl::Status& status) {
+                    const std::shared_ptr<bool> still = alive.lock();
+                    if (!still || !*still) return;
+                    if (!status.ok()) return bringing->done(base::Annotate(status, "bring " + file.path));
+                    if (file.executable) (void)chmod(path.c_str(), 0700);
+                    BringNext(bringing);
+                  });
+  }
+  const std::string path = bringing->directory + "/" + bringing->files.front().path;
+  base::UniqueFd image(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!image) return bringing->done(base::ErrnoStatus(errno, "open " + path));
+  bringing->done(std::move(image));
+}
+
+}  // namespace manta::runtime
