@@ -6,24 +6,21 @@
 
 namespace manta::runtime {
 
-void MemoryKvStore::Write(std::vector<std::pair<std::string, std::optional<std::string>>> batch,
-                          std::function<void()> done) {
-  for (auto& [key, value] : batch) {
-    if (value) {
-      values_[key] = std::move(*value);
-    } else {
-      values_.erase(key);
-    }
-  }
-  done();
+namespace {
+
+HeadOptions WithEpoch(HeadOptions options, uint64_t epoch) {
+  options.epoch = epoch;
+  return options;
 }
 
+}  // namespace
+
 HeadShell::HeadShell(base::EventLoop* loop, HeadOptions options, std::unique_ptr<KvStore> store,
-                     std::function<void(NodeId, rpc::Message)> send)
+                     std::function<void(NodeId, rpc::Message)> send, const KvOpened& opened)
     : loop_(loop),
       store_(std::move(store)),
       send_(std::move(send)),
-      core_(std::move(options), loop->Now(), store_->Load()) {
+      core_(WithEpoch(std::move(options), opened.epoch), loop->Now(), opened.facts) {
   ArmTimer();
 }
 
@@ -42,7 +39,7 @@ void HeadShell::ConnectionLost(NodeId node, bool dead) { Handle(NodeConnectionLo
 void HeadShell::Handle(HeadEvent event) {
   std::vector<HeadAction> actions;
   core_.Handle(loop_->Now(), std::move(event), &actions);
-  std::vector<std::pair<std::string, std::optional<std::string>>> batch;
+  KvBatch batch;
   uint64_t batch_number = 0;
   for (HeadAction& action : actions) {
     if (auto* send = std::get_if<SendMessage>(&action)) {

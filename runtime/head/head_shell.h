@@ -8,39 +8,19 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "base/event_loop.h"
 #include "runtime/head/head_core.h"
+#include "runtime/head/kv_store.h"
 
 namespace manta::runtime {
 
-// KvStore holds the head's facts. Write is durable when `done` runs (on the loop).
-class KvStore {
- public:
-  virtual ~KvStore() = default;
-  virtual const std::map<std::string, std::string>& Load() = 0;
-  virtual void Write(std::vector<std::pair<std::string, std::optional<std::string>>> batch,
-                     std::function<void()> done) = 0;
-};
-
-// In memory: durable for as long as the process lives (embedded clusters).
-class MemoryKvStore final : public KvStore {
- public:
-  const std::map<std::string, std::string>& Load() override { return values_; }
-  void Write(std::vector<std::pair<std::string, std::optional<std::string>>> batch,
-             std::function<void()> done) override;
-
- private:
-  std::map<std::string, std::string> values_;
-};
-
 class HeadShell {
  public:
-  // `send`: to the daemon of a live node.
+  // `store` is open, and gave `opened` (the default: one in memory, which begins empty); options.epoch is taken from
+  // there. `send`: to the daemon of a live node.
   HeadShell(base::EventLoop* loop, HeadOptions options, std::unique_ptr<KvStore> store,
-            std::function<void(NodeId to, rpc::Message message)> send);
+            std::function<void(NodeId to, rpc::Message message)> send, const KvOpened& opened = {});
 
   // A daemon registers on a new connection; `accepted` is called once with the answer.
   void Register(rpc::NodeRegister message, std::function<void(rpc::NodeAccepted)> accepted);
