@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <ostream>
+
+#include "runtime/head/holding_proxy.h"
 #include "runtime/head/redis_fixture.h"
 
 namespace manta::runtime {
@@ -57,6 +60,15 @@ TEST_F(RedisFaultsTest, SaysThatItWaits) {
   EXPECT_EQ(head->store->health(), "");
 }
 
+TEST_F(RedisFaultsTest, IdleHeadFindsItsServerAgain) {
+  const auto head = OpenHead();
+  KillServer();
+  ASSERT_TRUE(Wait([&] { return !head->store->health().empty(); }));
+  StartServer();
+  ASSERT_TRUE(Wait([&] { return head->store->health().empty(); }));
+  EXPECT_TRUE(Write(head.get(), {{"a", "1"}}));
+}
+
 TEST_F(RedisFaultsTest, StoppedForTwoSeconds) {
   const auto head = OpenHead();
   WriteStream stream(head->store.get(), 10, 10);
@@ -79,8 +91,8 @@ TEST_F(RedisFaultsTest, StoppedForLongerThanConnectionsLast) {
   const auto head = OpenHead(options);
   WriteStream stream(head->store.get(), 5, 3);
   const pid_t pid = server_->pid();
-  for (int round = 0; round < 10; ++round) {
-    stream.Start(2'000);
+  for (int round = 0; round < 5; ++round) {
+    stream.Start(1'000);
     RunFor(std::chrono::milliseconds(5));
     ASSERT_FALSE(stream.all_acknowledged());
     kill(pid, SIGSTOP);
@@ -91,6 +103,37 @@ TEST_F(RedisFaultsTest, StoppedForLongerThanConnectionsLast) {
   EXPECT_FALSE(head->ended) << *head->ended;
   RunFor(std::chrono::milliseconds(100));
   ExpectAllThere(stream, *head);
+}
+
+TEST_F(RedisFaultsTest, TransactionThatArrivesAfterItsSuccessorsChangesNothing) {
+  HoldingProxy proxy(&loop_, folder_ + "/proxy.sock", folder_ + "/redis.sock");
+  RedisKvStore::Options options = Options();
+  options.address.unix_path = folder_ + "/proxy.sock";
+  options.reply_timeout = std::chrono::milliseconds(50);
+  const auto head = OpenHead(options);
+  ASSERT_TRUE(Write(head.get(), {{"a", "1"}}));
+  proxy.Hold();
+  ASSERT_TRUE(Write(head.get(), {{"a", "2"}})) << "sent again, on another connection";
+  ASSERT_TRUE(Write(head.get(), {{"a", "3"}}));
+  const uint64_t before = ExecCalls();
+  proxy.Release();
+  ASSERT_TRUE(Wait([&] { return ExecCalls() == before + 1; })) << "the first EXEC of \"2\"";
+  ASSERT_TRUE(Write(head.get(), {{"b", "4"}}));
+  EXPECT_EQ(OpenHead()->facts().facts, (Facts{{"a", "3"}, {"b", "4"}}));
+}
+
+TEST_F(RedisFaultsTest, ReplyThatIsLostIsReadBack) {
+  HoldingProxy proxy(&loop_, folder_ + "/proxy.sock", folder_ + "/redis.sock");
+  RedisKvStore::Options options = Options();
+  options.address.unix_path = folder_ + "/proxy.sock";
+  options.reply_timeout = std::chrono::milliseconds(50);
+  const auto head = OpenHead(options);
+  ASSERT_TRUE(Write(head.get(), {{"a", "1"}}));
+  proxy.LoseReplies();
+  const uint64_t before = ExecCalls();
+  ASSERT_TRUE(Write(head.get(), {{"a", "2"}}));
+  EXPECT_EQ(ExecCalls(), before + 1) << "what was committed is not sent again";
+  EXPECT_EQ(OpenHead()->facts().facts, (Facts{{"a", "2"}}));
 }
 
 TEST_F(RedisFaultsTest, ConnectionsCut) {
@@ -213,6 +256,7 @@ struct Unsafe {
   const char* setting;
   const char* value;
 };
+void PrintTo(const Unsafe& unsafe, std::ostream* out) { *out << unsafe.setting << " " << unsafe.value; }
 
 class RedisUnsafeTest : public RedisTest, public testing::WithParamInterface<Unsafe> {};
 

@@ -130,7 +130,8 @@ void RedisKvStore::FinishOpen(absl::StatusOr<KvOpened> result) {
   loop_->CancelTimer(deadline_timer_);
   if (!result.ok()) {
     state_ = State::kEnded;
-    EndTrouble();
+    loop_->CancelTimer(log_timer_);
+    trouble_ = base::Message(result.status());
     result = base::Annotate(result.status(), "metadata in " + ToString(options_.address));
   }
   // At a turn of its own: this one belongs to the connection, which `opened` may destroy.
