@@ -255,6 +255,8 @@ absl::StatusOr<ClusterIdentity> LoadOrMakeIdentity(const std::string& state_dir,
   std::error_code ignored;
   fs::remove(state_dir + "/commit_seq", ignored);
   fs::remove(state_dir + "/address", ignored);
+  fs::remove(state_dir + "/metadata", ignored);
+  fs::remove_all(state_dir + "/redis", ignored);
   MANTA_RETURN_IF_ERROR(WriteSmallFile(state_dir + "/secret", Hex(rpc::BytesOf(identity.secret)), 0600));
   MANTA_RETURN_IF_ERROR(WriteSmallFile(state_dir + "/cluster_id", identity.cluster_id, 0644));
   return identity;
@@ -274,11 +276,12 @@ absl::Status WriteAddress(const std::string& state_dir, const std::string& addre
   return WriteSmallFile(state_dir + "/address", address, 0644);
 }
 
-uint64_t ReadCommitFloor(const std::string& state_dir) {
-  const absl::StatusOr<std::string> text = ReadSmallFile(state_dir + "/commit_seq");
-  uint64_t floor = 0;
-  if (text.ok()) (void)std::from_chars(text->data(), text->data() + text->size(), floor);
-  return floor;
+std::string ReadMetadataChoice(const std::string& state_dir) {
+  return ReadSmallFile(state_dir + "/metadata").value_or("");
+}
+
+absl::Status WriteMetadataChoice(const std::string& state_dir, const std::string& choice) {
+  return WriteSmallFile(state_dir + "/metadata", choice, 0600);
 }
 
 // ------------------------------------------------------------------ daemons that live here

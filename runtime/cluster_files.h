@@ -68,8 +68,9 @@ absl::StatusOr<ClusterIdentity> LoadOrMakeIdentity(const std::string& state_dir,
 // Holds the state directory until closed. kAlreadyExists: a live head has it.
 absl::StatusOr<base::UniqueFd> LockState(const std::string& state_dir);
 absl::Status WriteAddress(const std::string& state_dir, const std::string& address);
-// Highest commit number that the head has acknowledged; 0: none.
-uint64_t ReadCommitFloor(const std::string& state_dir);
+// What the head of this state directory keeps its facts in; "": none has said so yet.
+std::string ReadMetadataChoice(const std::string& state_dir);
+absl::Status WriteMetadataChoice(const std::string& state_dir, const std::string& choice);
 
 // ---- daemons that live here
 

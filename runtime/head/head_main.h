@@ -9,6 +9,7 @@
 #include "runtime/cluster_files.h"
 #include "runtime/daemon_process.h"
 #include "runtime/head/head_core.h"
+#include "runtime/head/metadata.h"
 
 namespace manta::runtime {
 
@@ -17,6 +18,8 @@ struct HeadProcessSpec {
   std::string run_dir;      // of the cluster, on this machine
   std::string log_dir;
   HeadOptions head;
+  std::string metadata = "private";  // Metadata::Options::where
+  MetadataDurability durability = MetadataDurability::kAlways;
   base::UniqueFd state_lock;
   ReadyPipe ready;
 };

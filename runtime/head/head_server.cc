@@ -7,6 +7,11 @@
 #include "rpc/socket_address.h"
 
 namespace manta::runtime {
+namespace {
+
+constexpr size_t kEarlyMessagesMax = 64 << 10;
+
+}  // namespace
 
 class HeadServer::Connection final : public rpc::SocketChannel::Handler {
  public:
@@ -64,15 +69,20 @@ class HeadServer::Probe final : private rpc::SocketChannel::Handler {
   std::unique_ptr<rpc::SocketChannel> channel_;
 };
 
-absl::StatusOr<std::unique_ptr<HeadServer>> HeadServer::Create(base::EventLoop* loop, Options options,
-                                                               std::unique_ptr<KvStore> store) {
+absl::StatusOr<std::unique_ptr<HeadServer>> HeadServer::Create(base::EventLoop* loop, Options options) {
   std::unique_ptr<HeadServer> server(new HeadServer(loop, std::move(options)));
-  HeadServer* const raw = server.get();
-  server->shell_ =
-      std::make_unique<HeadShell>(loop, raw->options_.head, std::move(store),
-                                  [raw](NodeId to, rpc::Message message) { raw->SendToNode(to, message); });
   MANTA_RETURN_IF_ERROR(server->Listen());
   return server;
+}
+
+void HeadServer::Serve(std::unique_ptr<KvStore> store, const KvOpened& opened) {
+  shell_ = std::make_unique<HeadShell>(
+      loop_, options_.head, std::move(store), [this](NodeId to, rpc::Message message) { SendToNode(to, message); },
+      opened);
+  for (auto& [id, message] : std::exchange(early_, {})) {
+    const auto found = connections_.find(id);
+    if (found != connections_.end()) OnMessage(*found->second, std::move(message));
+  }
 }
 
 HeadServer::HeadServer(base::EventLoop* loop, Options options) : loop_(loop), options_(std::move(options)) {}
@@ -106,6 +116,10 @@ void HeadServer::OnAccepted(std::unique_ptr<rpc::SocketChannel> channel, const r
 }
 
 void HeadServer::OnMessage(Connection& connection, rpc::Message message) {
+  if (shell_ == nullptr) {
+    if (early_.size() < kEarlyMessagesMax) early_.emplace_back(connection.id(), std::move(message));
+    return;
+  }
   if (auto* hello = std::get_if<rpc::NodeRegister>(&message); hello != nullptr && connection.node == 0) {
     return Register(connection, std::move(*hello));
   }

@@ -17,6 +17,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "rpc/listener.h"
@@ -33,9 +35,10 @@ class HeadServer {
   };
   // Listens. Errors: as rpc::ListenOn; kInvalidArgument: the address is not a loopback address; kAlreadyExists: the
   // port is in use.
-  static absl::StatusOr<std::unique_ptr<HeadServer>> Create(base::EventLoop* loop, Options options,
-                                                            std::unique_ptr<KvStore> store);
+  static absl::StatusOr<std::unique_ptr<HeadServer>> Create(base::EventLoop* loop, Options options);
   ~HeadServer();
+  // Serves what came and what comes; until then connections wait.
+  void Serve(std::unique_ptr<KvStore> store, const KvOpened& opened);
 
   const std::string& address() const { return listener_->address(); }
 
@@ -57,7 +60,8 @@ class HeadServer {
   base::EventLoop* const loop_;
   const Options options_;
   std::unique_ptr<rpc::Listener> listener_;
-  std::unique_ptr<HeadShell> shell_;
+  std::unique_ptr<HeadShell> shell_;  // null: not serving yet
+  std::vector<std::pair<uint64_t, rpc::Message>> early_;
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<NodeId, uint64_t> by_node_;
   uint64_t next_connection_ = 1;

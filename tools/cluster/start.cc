@@ -49,6 +49,8 @@ struct StartOptions {
   std::string secret_file;
   std::string run_dir;
   std::string node_name;
+  std::string metadata;
+  std::string durability = "always";
 };
 
 struct Child {
@@ -159,6 +161,24 @@ void PrintNext(const std::string& address) {
             << "End what runs here:             manta stop --address=" << address << "\n";
 }
 
+// A cluster keeps its facts where it began to.
+absl::StatusOr<std::string> MetadataOf(const StartOptions& options, const std::string& state_dir) {
+  const std::string before = runtime::ReadMetadataChoice(state_dir);
+  const std::string now = !options.metadata.empty() ? options.metadata : before.empty() ? "private" : before;
+  if (now != "private" && now != "memory" && !now.starts_with("redis://") && !now.starts_with("unix://")) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--metadata=" + now + ": it is private, memory, redis://HOST:PORT or unix:///PATH");
+  }
+  if (!before.empty() && before != now) {
+    return base::Error(
+        absl::StatusCode::kFailedPrecondition,
+        "this cluster's facts are not in the metadata store that --metadata names: leave --metadata out, "
+        "or make another cluster with --new");
+  }
+  MANTA_RETURN_IF_ERROR(runtime::WriteMetadataChoice(state_dir, now));
+  return now;
+}
+
 absl::Status StartHead(const StartOptions& options, std::vector<pid_t>* children) {
   MANTA_ASSIGN_OR_RETURN(const runtime::NodeOptions node, NodeOptionsOf(options));
   MANTA_ASSIGN_OR_RETURN(const std::string state_dir,
@@ -171,12 +191,16 @@ absl::Status StartHead(const StartOptions& options, std::vector<pid_t>* children
   cluster.address = options.host + ":" + std::to_string(port);
   MANTA_ASSIGN_OR_RETURN(const std::string run_dir, runtime::RunDirectory(options.run_dir));
   const std::string cluster_dir = runtime::ClusterRunDirectory(run_dir, cluster.cluster_id);
+  MANTA_ASSIGN_OR_RETURN(const std::string metadata, MetadataOf(options, state_dir));
   absl::StatusOr<Child> head = StartDaemon(state_dir + "/logs", "manta-head", [&](runtime::ReadyPipe ready) {
     runtime::HeadProcessSpec spec;
     spec.cluster = cluster;
     spec.run_dir = cluster_dir;
     spec.log_dir = state_dir + "/logs";
     spec.state_lock = std::move(lock);
+    spec.metadata = metadata;
+    spec.durability =
+        options.durability == "none" ? runtime::MetadataDurability::kNone : runtime::MetadataDurability::kAlways;
     spec.ready = std::move(ready);
     return runtime::RunHead(std::move(spec));
   });
@@ -293,6 +317,15 @@ void AddStartVerb(CLI::App* app, int* status) {
   start->add_option("--run-dir", options->run_dir, "Sockets")->envname("MANTA_RUN_DIR")->type_name("DIR");
   start->add_option("--node-name", options->node_name, "What people call the node (default: the host's name)")
       ->type_name("NAME");
+  start
+      ->add_option("--metadata", options->metadata,
+                   "Where the head keeps its facts: private (a redis-server of its own, the default), memory, or "
+                   "redis://HOST:PORT")
+      ->type_name("WHERE");
+  start
+      ->add_option("--metadata-durability", options->durability,
+                   "none: accept a Redis that may lose acknowledged facts")
+      ->check(CLI::IsMember({"always", "none"}));
   start->add_flag("--new", options->make_new, "Make a new cluster, even if the state directory has one");
   start->add_flag("--block", options->block, "Stay until the daemons end; Ctrl-C ends them");
   start->footer("Examples:\n  manta start --head --num-cpus=4\n  manta start --address=127.0.0.1:7400");

@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "runtime/cluster_files.h"
+#include "runtime/head/metadata.h"
 #include "tools/cluster/start.h"
 
 namespace manta::tools {
@@ -69,6 +71,20 @@ absl::StatusOr<runtime::ClusterHere> FindHere(const StopOptions& options) {
                      "several clusters have daemons on this machine: choose one with --address:" + list);
 }
 
+// The private server outlives heads that are killed, not this.
+int StopRedis(const runtime::ClusterHere& cluster) {
+  absl::StatusOr<runtime::PrivateRedis> redis =
+      runtime::PrivateRedis::Find(runtime::Metadata::PrivateSpec(cluster.state_dir, cluster.run_dir));
+  if (absl::IsNotFound(redis.status())) return 0;
+  const absl::Status stopped = redis.ok() ? redis->Stop() : redis.status();
+  std::error_code ignored;
+  std::filesystem::remove(cluster.run_dir + "/cluster", ignored);
+  std::filesystem::remove(cluster.run_dir, ignored);  // if nothing else is there
+  if (stopped.ok()) return 0;
+  std::cerr << "manta stop: its redis-server: " << base::Message(stopped) << "\n";
+  return kExitFailed;
+}
+
 int Stop(const StopOptions& options) {
   const absl::StatusOr<runtime::ClusterHere> cluster = FindHere(options);
   if (!cluster.ok()) {
@@ -86,7 +102,7 @@ int Stop(const StopOptions& options) {
     std::cout << (lives ? "still runs: " : "stopped ") << (daemon.is_head ? "the head" : "node " + daemon.name)
               << " (pid " << daemon.pid << ")\n";
   }
-  if (left.empty()) return 0;
+  if (left.empty()) return StopRedis(*cluster);
   std::cerr << "manta stop: some did not end within " << ToString(kEndTimeout) << "; kill them with --force\n";
   return kExitFailed;
 }
