@@ -257,8 +257,11 @@ void Daemon::Run(SendObject& action) {
 }
 
 void Daemon::Run(WriteObject& action) {
-  MANTA_LOG(kError) << "object " << ToString(action.pulled.object) << " came without a transfer connection";
+  later_.push_back(
+      ObjectWritten{action.pull, "there is no transfer connection to node n" + std::to_string(action.source)});
 }
+
+void Daemon::Run(AbandonWrite&) {}  // none is under way
 
 void Daemon::Run(EndDaemon& action) {
   MANTA_LOG(kWarning) << "the node ends: " << action.reason;

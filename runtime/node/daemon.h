@@ -148,6 +148,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   void Run(SendObject& action);
   void Run(WriteObject& action);
   void Run(JobGone& action);
+  void Run(AbandonWrite& action);
   void Run(EndDaemon& action);
 
   // Programs and workers (daemon_workers.cc)

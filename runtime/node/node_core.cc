@@ -370,6 +370,7 @@ NodeCounts NodeCore::Impl::counts() const {
   counts.home_tombstones = home_.tombstone_count();
   counts.store_objects = store_.object_count();
   counts.store_bytes = store_.sealed_bytes();
+  counts.pulls = pulls_.size();
   counts.actors = hosts_.size();
   counts.directory_actors = directory_.size();
   counts.available = leases_.available();

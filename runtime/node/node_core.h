@@ -55,10 +55,15 @@ struct PinsScanned {
   std::vector<ObjectId> unpinned;
   std::vector<ObjectId> pinned;
 };
+// A WriteObject has ended, for better or worse, and the shell writes there no more.
+struct ObjectWritten {
+  uint64_t pull = 0;
+  std::string error;  // "": the bytes are there, whole
+};
 struct NodeTick {};
 
 using NodeEventVariant = std::variant<MessageReceived, HelloReceived, StartFailed, ProcessEnded, HeadConnected,
-                                      HeadLost, SegmentCreated, PinsScanned, NodeTick>;
+                                      HeadLost, SegmentCreated, PinsScanned, ObjectWritten, NodeTick>;
 // Classes, as rpc::Message is.
 struct NodeEvent : NodeEventVariant {
   using NodeEventVariant::NodeEventVariant;
@@ -110,16 +115,28 @@ struct PinScan {
   };
   std::vector<Range> ranges;
 };
-// Copy a sealed object's bytes into `pulled.data` and send it to node `to`.
+// An object of more bytes than this is fetched by the shell that wants it; smaller ones travel inside ObjectPulled.
+inline constexpr uint64_t kPulledInlineBytesMax = 256 << 10;
+// Send `pulled` to node `to`: with the bytes at `location` if there are at most kPulledInlineBytesMax; else other nodes
+// may fetch them from now on, until a PinScan names the range and finds nobody who reads it.
 struct SendObject {
   NodeId to = 0;
   rpc::ObjectPulled pulled;
   rpc::StoreLocation location;
 };
-// Write the bytes of `pulled` at `location` (reserved by the core).
+// Write the object's bytes at `location` (reserved by the core): `data`, or, of more than kPulledInlineBytesMax, what
+// the shell fetches from node `source`. Answered by one ObjectWritten.
 struct WriteObject {
-  rpc::ObjectPulled pulled;
+  uint64_t pull = 0;
+  ObjectId object;
+  uint32_t attempt = 0;
+  NodeId source = 0;
   rpc::StoreLocation location;
+  Bytes data;
+};
+// Nobody waits for it any more: end it soon. ObjectWritten still answers.
+struct AbandonWrite {
+  uint64_t pull = 0;
 };
 // The job has ended here: its zygote may go.
 struct JobGone {
@@ -133,7 +150,7 @@ struct EndDaemon {
 
 using NodeActionVariant =
     std::variant<SendMessage, LogLine, Welcome, Refuse, StartWorker, KillProcess, CreateSegment, DestroySegment,
-                 SendSegment, PinScan, SendObject, WriteObject, JobGone, EndDaemon>;
+                 SendSegment, PinScan, SendObject, WriteObject, AbandonWrite, JobGone, EndDaemon>;
 struct NodeAction : NodeActionVariant {
   using NodeActionVariant::NodeActionVariant;
   using NodeActionVariant::operator=;
@@ -175,6 +192,7 @@ struct NodeCounts {  // for leak audits and `status`
   uint64_t home_tombstones = 0;
   uint64_t store_objects = 0;
   uint64_t store_bytes = 0;
+  uint64_t pulls = 0;
   uint64_t actors = 0;
   uint64_t directory_actors = 0;
   ResourceSet available;

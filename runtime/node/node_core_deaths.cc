@@ -59,12 +59,13 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::NodeDied& message) {
   death.reason = "node n" + std::to_string(node) + " died: " + message.reason;
   BeginDeath(death);
   store_.DropHomedAt(node);
-  pulls_.HomeDied(node);
-  std::vector<rpc::ObjectResolve> again = pulls_.SourceDied(node);
+  node::PullTable::Output pulls;
+  pulls_.HomeDied(node, &pulls);
+  pulls_.SourceDied(node, &pulls);
   node::HomeTable::Output lost;
   home_.NodeDied(node, &lost);
   CarryOut(std::move(lost));
-  for (const rpc::ObjectResolve& resolve : again) SendNode(resolve.object.home(), resolve);
+  CarryOut(pulls);
   queue_.TakeBack(node);
   for (const ActorId actor : hosts_.CreatedOn(node)) {
     if (!hosts_.Find(actor)->spec.registered()) EndHost(actor, death.reason);
@@ -112,7 +113,9 @@ void NodeCore::Impl::EndWhatBelongedTo(ProcessId dead, const std::string& reason
     queue_.Remove(key);
   }
   std::erase_if(held_updates_, [dead](const auto& item) { return item.first.second == dead; });
-  pulls_.AskerDied(dead);
+  node::PullTable::Output pulls;
+  pulls_.AskerDied(dead, &pulls);
+  CarryOut(pulls);
   routes_.ForgetWatcher(dead);
   if (whole_node) return;
   if (IsMe(dead.node)) {

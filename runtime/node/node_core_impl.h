@@ -55,6 +55,7 @@ struct NodeCore::Impl {
   void On(HeadLost& event);
   void On(SegmentCreated& event);
   void On(PinsScanned& event);
+  void On(ObjectWritten& event);
   void On(NodeTick&) {}
 
   // ---- messages; `from`: a process of this node, another daemon, or the head
@@ -160,7 +161,10 @@ struct NodeCore::Impl {
   void ResolvedHere(const rpc::ObjectResolved& answer);
   void GiveSegment(ProcessId to, rpc::Message message, uint64_t segment);
   void GrantedToPull(const rpc::SegmentGrant& grant);
+  void FinishPull(node::PullTable::Pull pull);
+  void GiveBack(const rpc::SegmentReturn& range);
   void CarryOut(node::HomeTable::Output output);
+  void CarryOut(const node::PullTable::Output& output);
   void CarryOut(store::ObjectTable::Actions actions);
 
   // ---- output

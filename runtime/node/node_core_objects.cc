@@ -1,4 +1,5 @@
 // Objects (docs/objects.md): references counted here or relayed, this node's memory, copies from other nodes.
+#include <algorithm>
 #include <utility>
 
 #include "base/rule.h"
@@ -6,7 +7,18 @@
 
 namespace manta::runtime {
 
+using node::PullTable;
 using store::ObjectTable;
+
+namespace {
+
+// What a sealed object takes up.
+rpc::SegmentReturn RangeOf(const rpc::StoreLocation& room) {
+  constexpr uint64_t kUnit = ObjectTable::kAlignmentBytes;
+  return {room.segment, room.offset, (std::max<uint64_t>(room.size_bytes, 1) + kUnit - 1) / kUnit * kUnit};
+}
+
+}  // namespace
 
 // ---------------------------------------------------------------- references
 
@@ -94,9 +106,16 @@ void NodeCore::Impl::ResolvedHere(const rpc::ObjectResolved& answer) {
     local.value.location = here->location;
     return Send(answer.asker, std::move(local));
   }
-  if (pulls_.Want(answer)) {
+  if (deaths_.IsDead(DaemonOf(answer.value.location.node))) {
+    // The home has not heard of that death, and will not say when it does.
+    SendNode(answer.object.home(), rpc::ObjectCopy{answer.object, answer.attempt, answer.value.location, false});
+    return SendNode(answer.object.home(), rpc::ObjectResolve{answer.object, answer.asker});
+  }
+  PullTable::Output output;
+  if (pulls_.Want(answer, &output)) {
     SendNode(answer.value.location.node, rpc::ObjectPull{answer.object, answer.attempt, self_});
   }
+  CarryOut(output);
 }
 
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectPull& message) {
@@ -115,10 +134,9 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectPull& message) {
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectPulled& message) {
   if (!from.is_daemon()) return;
   if (!message.found) {
-    for (const rpc::ObjectResolve& again : pulls_.NotFound(message.object, from.node)) {
-      SendNode(message.object.home(), again);
-    }
-    return;
+    PullTable::Output output;
+    pulls_.NotFound(message.object, from.node, &output);
+    return CarryOut(output);
   }
   const uint64_t size = message.size_bytes;
   if (const std::optional<uint64_t> request = pulls_.Arrived(std::move(message))) {
@@ -130,31 +148,71 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectPulled& message) {
 
 // The store has answered the request for room that a pull made.
 void NodeCore::Impl::GrantedToPull(const rpc::SegmentGrant& grant) {
-  const ProcessId self = DaemonOf(self_);
-  std::optional<node::PullTable::Pull> pull = pulls_.TakeByRequest(grant.request);
-  uint64_t used = 0;
-  if (pull && grant.size_bytes != 0) {
-    const rpc::StoreLocation location{self_, grant.segment, grant.offset, pull->pulled.size_bytes};
-    const rpc::ObjectSeal seal{pull->pulled.object, pull->pulled.attempt, location, self, pull->pulled.refs};
-    used = (std::max<uint64_t>(location.size_bytes, 1) + ObjectTable::kAlignmentBytes - 1) /
-           ObjectTable::kAlignmentBytes * ObjectTable::kAlignmentBytes;
-    Emit(WriteObject{std::move(pull->pulled), location});
-    if (!store_.Seal(self, seal))
-      return Log(LogLine::Level::kError, "a pulled object did not fit where it was granted");
-    SendNode(seal.object.home(), rpc::ObjectCopy{seal.object, seal.attempt, location, true});
-    pull->answer.value.location = location;
-  } else if (pull) {
-    pull->answer.value = {};
-    pull->answer.error = grant.error;
+  if (grant.size_bytes == 0) {
+    std::optional<PullTable::Pull> refused = pulls_.TakeRefused(grant.request);
+    if (!refused) return;
+    refused->answer.value = {};
+    refused->answer.error = grant.error;
+    return FinishPull(*std::move(refused));
   }
+  rpc::SegmentReturn rest{grant.segment, grant.offset, grant.size_bytes};
+  if (PullTable::Pull* pull = pulls_.Write(grant.request, {self_, grant.segment, grant.offset, 0})) {
+    pull->room.size_bytes = pull->pulled.size_bytes;
+    Emit(WriteObject{pull->number, pull->pulled.object, pull->pulled.attempt, pull->source, pull->room,
+                     pull->pulled.data});
+    const uint64_t used_bytes = RangeOf(pull->room).size_bytes;
+    rest.offset += used_bytes;
+    rest.size_bytes -= used_bytes;
+  }
+  GiveBack(rest);
+}
+
+void NodeCore::Impl::On(ObjectWritten& event) {
+  std::optional<PullTable::Written> written = pulls_.TakeWritten(event.pull);
+  if (!written) return Log(LogLine::Level::kError, "a writing ended that was never begun");
+  if (!written->pull) return GiveBack(RangeOf(written->room));
+  PullTable::Pull& pull = *written->pull;
+  const ObjectId& object = pull.answer.object;
+  if (!event.error.empty()) {
+    Log(LogLine::Level::kWarning, ToString(object) + " did not come from node n" + std::to_string(pull.source) + ": " +
+                                      event.error + "; its home is asked again");
+    GiveBack(RangeOf(written->room));
+  } else if (!store_.Seal(DaemonOf(self_),
+                          {object, pull.pulled.attempt, pull.room, DaemonOf(self_), pull.pulled.refs})) {
+    Log(LogLine::Level::kError, ToString(object) + " was written where nothing was leased");
+  } else {
+    SendNode(object.home(), rpc::ObjectCopy{object, pull.pulled.attempt, pull.room, true});
+    pull.answer.value.location = pull.room;
+    // Unless it has been made here by a newer attempt meanwhile.
+    if (store_.Find(object)->location == pull.room) return FinishPull(std::move(pull));
+  }
+  PullTable::Output output;
+  PullTable::AskAgain(pull, &output);
+  CarryOut(output);
+}
+
+// The pull is over: the askers are answered.
+void NodeCore::Impl::FinishPull(PullTable::Pull pull) {
+  for (const ProcessId asker : pull.askers) {
+    pull.answer.asker = asker;
+    if (processes_.Find(asker) != nullptr) Send(asker, pull.answer);
+  }
+}
+
+void NodeCore::Impl::GiveBack(const rpc::SegmentReturn& range) {
   ObjectTable::Actions actions;
-  store_.Return(self, {grant.segment, grant.offset + used, grant.size_bytes - used}, &actions);
-  CarryOut(std::move(actions));
-  if (!pull) return;
-  for (const ProcessId asker : pull->askers) {
-    pull->answer.asker = asker;
-    if (processes_.Find(asker) != nullptr) Send(asker, pull->answer);
+  if (!store_.Return(DaemonOf(self_), range, &actions)) {
+    Log(LogLine::Level::kError, "room for a pulled object was not leased");
   }
+  CarryOut(std::move(actions));
+}
+
+void NodeCore::Impl::CarryOut(const PullTable::Output& output) {
+  for (const uint64_t pull : output.abandoned) {
+    Emit(AbandonWrite{pull});
+    if (!MANTA_RULE("pull.room_until_written")) GiveBack(RangeOf(pulls_.TakeWritten(pull)->room));
+  }
+  for (const rpc::ObjectResolve& ask : output.asks) SendNode(ask.object.home(), ask);
 }
 
 // ---------------------------------------------------------------- the store

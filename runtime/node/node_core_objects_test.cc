@@ -56,6 +56,37 @@ class NodeObjects : public NodeCoreTest {
     answer.value.location = location;
     return answer;
   }
+  // The one writing that the core wants.
+  WriteObject TakeWrite() {
+    MakeSegments();
+    const std::vector<WriteObject> writes = TakeActions<WriteObject>();
+    EXPECT_EQ(writes.size(), 1u);
+    return writes.empty() ? WriteObject{} : writes[0];
+  }
+  // A pull of `object`, 48 of the 64 MiB there are, that is being written.
+  WriteObject BeginLargePull(const ObjectId& object, uint32_t attempt = 0) {
+    rpc::ObjectResolved answer = StoredAt(object, {7, 4, 0, kLargeBytes}, driver_);
+    answer.attempt = attempt;
+    FromNode(object.home(), answer);
+    rpc::ObjectPulled pulled = Bytes2MiB(object);
+    pulled.size_bytes = kLargeBytes;
+    pulled.attempt = attempt;
+    FromNode(7, pulled);
+    return TakeWrite();
+  }
+  static constexpr uint64_t kLargeBytes = 48 << 20;
+  // Whether the store has room for as much again, at once.
+  bool LargeRoomIsFree() {
+    From(driver_, rpc::SegmentRequest{++requests_, kLargeBytes});
+    MakeSegments();
+    for (const SendSegment& sent : TakeActions<SendSegment>()) {
+      const auto* grant = std::get_if<rpc::SegmentGrant>(&sent.message);
+      if (grant == nullptr || grant->size_bytes == 0) continue;
+      From(driver_, rpc::SegmentReturn{grant->segment, grant->offset, grant->size_bytes});
+      return true;
+    }
+    return false;
+  }
   rpc::ObjectPulled Bytes2MiB(const ObjectId& object) {
     rpc::ObjectPulled pulled;
     pulled.object = object;
@@ -140,8 +171,12 @@ TEST_F(NodeObjects, PullsACopyAndTellsTheHome) {
   ASSERT_THAT(pulls, SizeIs(1));
   EXPECT_EQ(pulls[0].puller, kSelf);
   FromNode(7, Bytes2MiB(object));
-  MakeSegments();
-  ASSERT_THAT(TakeActions<WriteObject>(), SizeIs(1));
+  const WriteObject write = TakeWrite();
+  EXPECT_EQ(write.object, object);
+  EXPECT_EQ(write.source, 7u);
+  EXPECT_EQ(write.location.size_bytes, kBytes);
+  EXPECT_THAT(Take<rpc::ObjectResolved>(driver_), IsEmpty()) << "it is not whole yet";
+  Do(ObjectWritten{write.pull, ""});
   const auto copies = Take<rpc::ObjectCopy>(DaemonOf(6));
   ASSERT_THAT(copies, SizeIs(1));
   EXPECT_TRUE(copies[0].present);
@@ -181,6 +216,97 @@ TEST_F(NodeObjects, APullThatFindsNoMemoryIsAnError) {
   const auto answers = Take<rpc::ObjectResolved>(driver_);
   ASSERT_THAT(answers, SizeIs(1));
   EXPECT_EQ(answers[0].error.code, rpc::ErrorCode::kOutOfMemory);
+}
+
+TEST_F(NodeObjects, TellsAHomeThatNamesADeadSource) {
+  const ObjectId object{{6, 1}, 3, 0};
+  const rpc::StoreLocation there{7, 4, 0, kBytes};
+  FromHead(rpc::NodeDied{7, "silent"});
+  FromNode(6, StoredAt(object, there, driver_));
+  EXPECT_THAT(Take<rpc::ObjectCopy>(DaemonOf(6)), ElementsAre(rpc::ObjectCopy{object, 0, there, false}));
+  EXPECT_THAT(Take<rpc::ObjectResolve>(DaemonOf(6)), ElementsAre(rpc::ObjectResolve{object, driver_}));
+  EXPECT_EQ(counts().pulls, 0u);
+}
+
+TEST_F(NodeObjects, AsksTheHomeAgainWhenTheBytesDoNotCome) {
+  const ObjectId object{{6, 1}, 3, 0};
+  const WriteObject write = BeginLargePull(object);
+  Do(ObjectWritten{write.pull, "checksum"});
+  EXPECT_THAT(Take<rpc::ObjectResolve>(DaemonOf(6)), ElementsAre(rpc::ObjectResolve{object, driver_}));
+  EXPECT_THAT(Take<rpc::ObjectCopy>(DaemonOf(6)), IsEmpty());
+  EXPECT_EQ(counts().store_objects, 0u);
+  EXPECT_EQ(counts().pulls, 0u);
+  EXPECT_TRUE(LargeRoomIsFree());
+}
+
+// What ends a pull while the shell writes; whether the home is asked again.
+struct Ending {
+  const char* name;
+  bool asks_again;
+};
+
+class NodePullEnds : public NodeObjects, public ::testing::WithParamInterface<Ending> {
+ protected:
+  void End() {
+    const std::string what = GetParam().name;
+    if (what == "SourceDied") FromHead(rpc::NodeDied{7, "silent"});
+    if (what == "HomeDied") FromHead(rpc::NodeDied{6, "silent"});
+    if (what == "AskerDied") Ended(driver_);
+  }
+};
+
+TEST_P(NodePullEnds, AndTheRoomIsFreeWhenTheShellHasStopped) {
+  const WriteObject write = BeginLargePull({{6, 1}, 3, 0});
+  End();
+  const auto abandoned = TakeActions<AbandonWrite>();
+  ASSERT_THAT(abandoned, SizeIs(1));
+  EXPECT_EQ(abandoned[0].pull, write.pull);
+  EXPECT_THAT(Take<rpc::ObjectResolve>(DaemonOf(6)), SizeIs(GetParam().asks_again ? 1 : 0));
+  EXPECT_EQ(counts().pulls, 1u);
+  driver_ = Driver();
+  EXPECT_FALSE(LargeRoomIsFree()) << "the shell may still write there";
+  Do(ObjectWritten{write.pull, "given up"});
+  MakeSegments();
+  const auto sent = TakeActions<SendSegment>();
+  ASSERT_THAT(sent, SizeIs(1)) << "the room that was waited for";
+  EXPECT_EQ(std::get<rpc::SegmentGrant>(sent[0].message).size_bytes, kLargeBytes);
+  EXPECT_EQ(counts().pulls, 0u);
+  EXPECT_EQ(counts().store_objects, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Endings, NodePullEnds,
+                         ::testing::Values(Ending{"SourceDied", true}, Ending{"HomeDied", false},
+                                           Ending{"AskerDied", false}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(NodeObjects, ANewerAttemptStopsTheWritingOfTheOlderOne) {
+  const ObjectId object{{6, 1}, 3, 0};
+  const WriteObject old = BeginLargePull(object);
+  rpc::ObjectResolved newer = StoredAt(object, {7, 5, 0, kBytes}, worker_);
+  newer.attempt = 1;
+  FromNode(6, newer);
+  ASSERT_THAT(TakeActions<AbandonWrite>(), SizeIs(1));
+  EXPECT_THAT(Take<rpc::ObjectPull>(DaemonOf(7)),
+              ElementsAre(rpc::ObjectPull{object, 0, kSelf}, rpc::ObjectPull{object, 1, kSelf}));
+  Do(ObjectWritten{old.pull, ""});
+  EXPECT_EQ(counts().store_objects, 0u) << "nobody wants the older one";
+  rpc::ObjectPulled pulled = Bytes2MiB(object);
+  pulled.attempt = 1;
+  FromNode(7, pulled);
+  Do(ObjectWritten{TakeWrite().pull, ""});
+  EXPECT_THAT(Take<rpc::ObjectResolved>(driver_), SizeIs(1));
+  EXPECT_THAT(Take<rpc::ObjectResolved>(worker_), SizeIs(1));
+}
+
+TEST_F(NodeObjects, ANewerAttemptMadeHereIsNotAnsweredWithTheOldOne) {
+  const ObjectId object{{6, 1}, 3, 0};
+  const WriteObject write = BeginLargePull(object);
+  const rpc::SegmentGrant room = Room(worker_, kBytes);
+  rpc::ObjectSeal seal{object, 1, {kSelf, room.segment, room.offset, kBytes}, worker_, {}};
+  From(worker_, seal);
+  Do(ObjectWritten{write.pull, ""});
+  EXPECT_THAT(Take<rpc::ObjectResolved>(driver_), IsEmpty());
+  EXPECT_THAT(Take<rpc::ObjectResolve>(DaemonOf(6)), ElementsAre(rpc::ObjectResolve{object, driver_}));
 }
 
 TEST_F(NodeObjects, SendsWhatOthersPull) {

@@ -1,82 +1,114 @@
 #include "runtime/node/pull_table.h"
 
-#include <iterator>
+#include "runtime/node/node_core.h"
 
 namespace manta::runtime::node {
 
-bool PullTable::Want(const rpc::ObjectResolved& answer) {
+bool PullTable::Want(const rpc::ObjectResolved& answer, Output* out) {
   const auto [it, fresh] = pulls_.try_emplace(answer.object);
   Pull& pull = it->second;
   pull.askers.push_back(answer.asker);
   // A newer attempt replaces the one that is under way.
   const bool newer = !fresh && answer.attempt > pull.answer.attempt;
   if (!fresh && !newer) return false;
+  Abandon(&pull, out);
   pull.answer = answer;
   pull.source = answer.value.location.node;
-  by_request_.erase(pull.request);
-  pull.request = 0;
   return true;
 }
 
 std::optional<uint64_t> PullTable::Arrived(rpc::ObjectPulled pulled) {
   const auto it = pulls_.find(pulled.object);
-  if (it == pulls_.end() || it->second.request != 0 || it->second.answer.attempt != pulled.attempt) return std::nullopt;
-  it->second.request = ++last_request_;
-  by_request_[it->second.request] = pulled.object;
+  if (it == pulls_.end() || it->second.number != 0 || it->second.answer.attempt != pulled.attempt) return std::nullopt;
+  it->second.number = ++last_number_;
+  by_number_[it->second.number] = pulled.object;
   it->second.pulled = std::move(pulled);
-  return it->second.request;
+  return it->second.number;
 }
 
-std::vector<rpc::ObjectResolve> PullTable::NotFound(const ObjectId& object, NodeId source) {
-  std::vector<rpc::ObjectResolve> messages;
+void PullTable::NotFound(const ObjectId& object, NodeId source, Output* out) {
   const auto it = pulls_.find(object);
-  if (it == pulls_.end() || it->second.source != source || it->second.request != 0) return messages;
-  AskAgain(object, it->second, &messages);
+  if (it == pulls_.end() || it->second.source != source || it->second.number != 0) return;
+  AskAgain(it->second, out);
   pulls_.erase(it);
-  return messages;
 }
 
-std::vector<rpc::ObjectResolve> PullTable::SourceDied(NodeId source) {
-  std::vector<rpc::ObjectResolve> messages;
-  for (auto it = pulls_.begin(); it != pulls_.end();) {
-    if (it->second.source != source || it->second.request != 0) {
-      ++it;
-      continue;
-    }
-    AskAgain(it->first, it->second, &messages);
-    it = pulls_.erase(it);
-  }
-  return messages;
+PullTable::Pull* PullTable::Write(uint64_t number, const rpc::StoreLocation& room) {
+  const auto found = by_number_.find(number);
+  if (found == by_number_.end()) return nullptr;
+  Pull& pull = pulls_.at(found->second);
+  pull.room = room;
+  return &pull;
 }
 
-std::optional<PullTable::Pull> PullTable::TakeByRequest(uint64_t request) {
-  const auto found = by_request_.find(request);
-  if (found == by_request_.end()) return std::nullopt;
+std::optional<PullTable::Pull> PullTable::TakeRefused(uint64_t number) {
+  const auto found = by_number_.find(number);
+  if (found == by_number_.end()) return std::nullopt;
   const auto it = pulls_.find(found->second);
-  by_request_.erase(found);
-  if (it == pulls_.end()) return std::nullopt;
   std::optional<Pull> pull(std::move(it->second));
   pulls_.erase(it);
+  by_number_.erase(found);
   return pull;
 }
 
-void PullTable::HomeDied(NodeId home) {
+std::optional<PullTable::Written> PullTable::TakeWritten(uint64_t number) {
+  if (const auto it = abandoned_.find(number); it != abandoned_.end()) {
+    const Written written{it->second, std::nullopt};
+    abandoned_.erase(it);
+    return written;
+  }
+  std::optional<Pull> pull = TakeRefused(number);
+  if (!pull) return std::nullopt;
+  const rpc::StoreLocation room = pull->room;
+  return Written{room, std::move(pull)};
+}
+
+void PullTable::AskAgain(const Pull& pull, Output* out) {
+  for (const ProcessId asker : pull.askers) out->asks.push_back({pull.answer.object, asker});
+}
+
+void PullTable::SourceDied(NodeId source, Output* out) {
+  EndIf(
+      [source, out](const Pull& pull) {
+        const bool bytes_are_here = pull.number != 0 && pull.pulled.size_bytes <= kPulledInlineBytesMax;
+        if (pull.source != source || bytes_are_here) return false;
+        AskAgain(pull, out);
+        return true;
+      },
+      out);
+}
+
+void PullTable::HomeDied(NodeId home, Output* out) {
+  EndIf([home](const Pull& pull) { return pull.answer.object.home() == home; }, out);
+}
+
+void PullTable::AskerDied(ProcessId asker, Output* out) {
+  for (auto& [object, pull] : pulls_) std::erase(pull.askers, asker);
+  EndIf([](const Pull& pull) { return pull.askers.empty(); }, out);
+}
+
+template <typename Gone>
+void PullTable::EndIf(Gone gone, Output* out) {
   for (auto it = pulls_.begin(); it != pulls_.end();) {
-    if (it->first.home() != home) {
+    if (gone(it->second)) {
+      Abandon(&it->second, out);
+      it = pulls_.erase(it);
+    } else {
       ++it;
-      continue;
     }
-    by_request_.erase(it->second.request);
-    it = pulls_.erase(it);
   }
 }
 
-void PullTable::AskerDied(ProcessId asker) {
-  for (auto& [object, pull] : pulls_) std::erase(pull.askers, asker);
-}
-
-void PullTable::AskAgain(const ObjectId& object, const Pull& pull, std::vector<rpc::ObjectResolve>* messages) {
-  for (const ProcessId asker : pull.askers) messages->push_back({object, asker});
+// Back to where nothing has come. The grant of a request that is still out finds nobody, and is given back.
+void PullTable::Abandon(Pull* pull, Output* out) {
+  if (pull->writing()) {
+    abandoned_[pull->number] = pull->room;
+    out->abandoned.push_back(pull->number);
+  }
+  by_number_.erase(pull->number);
+  pull->number = 0;
+  pull->room = {};
+  pull->pulled = {};
 }
 
 }  // namespace manta::runtime::node

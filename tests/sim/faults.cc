@@ -72,6 +72,7 @@ void FaultCounts::Add(const FaultCounts& other) {
   partitions += other.partitions;
   ring_deaths += other.ring_deaths;
   reconnects += other.reconnects;
+  transfers += other.transfers;
   fenced += other.fenced;
 }
 
@@ -79,8 +80,8 @@ std::string FaultCounts::ToString() const {
   return "packets " + std::to_string(packets) + ", workers " + std::to_string(worker_kills) + ", drivers " +
          std::to_string(driver_kills) + ", nodes " + std::to_string(node_kills) + ", heads " +
          std::to_string(head_kills) + ", partitions " + std::to_string(partitions) + ", beside a ring message " +
-         std::to_string(ring_deaths) + ", reconnects " + std::to_string(reconnects) + ", nodes fenced " +
-         std::to_string(fenced);
+         std::to_string(ring_deaths) + ", reconnects " + std::to_string(reconnects) + ", chunks of objects " +
+         std::to_string(transfers) + ", nodes fenced " + std::to_string(fenced);
 }
 
 const char* TypeName(size_t type) { return rpc::MessageName(static_cast<uint16_t>(type)); }

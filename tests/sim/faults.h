@@ -53,9 +53,10 @@ struct Coverage {
 // What has been injected.
 struct FaultCounts {
   uint64_t packets = 0, worker_kills = 0, driver_kills = 0, node_kills = 0, head_kills = 0, partitions = 0,
-           ring_deaths = 0, reconnects = 0, fenced = 0;
+           ring_deaths = 0, reconnects = 0, transfers = 0, fenced = 0;
   uint64_t total() const {
-    return packets + worker_kills + driver_kills + node_kills + head_kills + partitions + ring_deaths + reconnects;
+    return packets + worker_kills + driver_kills + node_kills + head_kills + partitions + ring_deaths + reconnects +
+           transfers;
   }
   void Add(const FaultCounts& other);
   std::string ToString() const;

@@ -18,7 +18,7 @@ using std::chrono::nanoseconds;
 }  // namespace
 
 NodeHost::NodeHost(World* world, int machine, runtime::NodeOptions options)
-    : world_(world), options_(options), core_(std::make_unique<runtime::NodeCore>(options)) {
+    : world_(world), options_(options), core_(std::make_unique<runtime::NodeCore>(options)), transfers_(world, this) {
   machine_ = machine;
   label_ = "node@" + std::to_string(machine);
 }
@@ -283,6 +283,9 @@ void NodeHost::Run(runtime::DestroySegment& action) {
   if (ReadByAnybody({id_, action.segment, 0, it->second.size_bytes})) {
     world_->oracle().Violate(label_ + " destroys segment " + std::to_string(action.segment) + " while it is read");
   }
+  if (transfers_.WritesAt({id_, action.segment, 0, it->second.size_bytes})) {
+    world_->oracle().Violate(label_ + " destroys segment " + std::to_string(action.segment) + " while it is written");
+  }
   segments_.erase(it);
 }
 
@@ -295,7 +298,8 @@ void NodeHost::Run(runtime::SendSegment& action) {
 void NodeHost::Run(runtime::PinScan& action) {
   runtime::PinsScanned scanned;
   for (const auto& range : action.ranges) {
-    (ReadByAnybody(range.location) ? scanned.pinned : scanned.unpinned).push_back(range.object);
+    const bool read = transfers_.ReadsAt(range.location) || ReadByAnybody(range.location);
+    (read ? scanned.pinned : scanned.unpinned).push_back(range.object);
   }
   // The scan looks now; what it found is known a little later.
   world_->queue().After(microseconds(world_->rng().Between(1, 200)),
@@ -303,17 +307,24 @@ void NodeHost::Run(runtime::PinScan& action) {
 }
 
 void NodeHost::Run(runtime::SendObject& action) {
-  const int64_t number = Read(action.location, action.pulled.object, DaemonOf(id_));
-  action.pulled.data = Bytes(&number, sizeof number);
+  if (action.location.size_bytes > runtime::kPulledInlineBytesMax) {
+    transfers_.Offer(action.pulled.object, action.pulled.attempt, action.location);
+  } else {
+    const int64_t number = Read(action.location, action.pulled.object, DaemonOf(id_));
+    action.pulled.data = Bytes(&number, sizeof number);
+  }
   ToNode(action.to, std::move(action.pulled));
 }
 
 void NodeHost::Run(runtime::WriteObject& action) {
-  Blob blob{action.pulled.object, action.pulled.attempt, action.location.size_bytes, 0};
-  if (action.pulled.data.size() >= sizeof blob.number)
-    std::memcpy(&blob.number, action.pulled.data.data(), sizeof blob.number);
+  if (action.location.size_bytes > runtime::kPulledInlineBytesMax) return transfers_.Fetch(action);
+  Blob blob{action.object, action.attempt, action.location.size_bytes, 0};
+  if (action.data.size() >= sizeof blob.number) std::memcpy(&blob.number, action.data.data(), sizeof blob.number);
   Write(action.location, blob, label_);
+  Written(action.pull, "");
 }
+
+void NodeHost::Run(runtime::AbandonWrite& action) { transfers_.Abandon(action.pull); }
 
 void NodeHost::Run(runtime::JobGone&) {}
 
@@ -335,6 +346,7 @@ void NodeHost::Write(const rpc::StoreLocation& location, const Blob& blob, const
     return world_->oracle().Violate(what + ": there is no such place");
   }
   if (ReadByAnybody(location)) world_->oracle().Violate(what + ": somebody reads there");
+  if (transfers_.WritesAt(location)) world_->oracle().Violate(what + ": a pulled object is being written there");
   auto& blobs = it->second.blobs;
   for (auto at = blobs.begin(); at != blobs.end();) {
     const bool overlaps =

@@ -15,6 +15,7 @@
 
 #include "runtime/node/node_core.h"
 #include "tests/sim/network.h"
+#include "tests/sim/transfers.h"
 
 namespace manta::sim {
 
@@ -65,6 +66,9 @@ class NodeHost : public Host {
   void Write(const rpc::StoreLocation& location, const Blob& blob, const std::string& who);
   int64_t Read(const rpc::StoreLocation& location, ObjectId object, ProcessId reader);
   size_t segments() const { return segments_.size(); }
+  Transfers& transfers() { return transfers_; }
+  // A WriteObject has ended.
+  void Written(uint64_t pull, const std::string& error) { Handle(runtime::ObjectWritten{pull, error}); }
 
  private:
   struct Segment {
@@ -92,6 +96,7 @@ class NodeHost : public Host {
   void Run(runtime::PinScan& action);
   void Run(runtime::SendObject& action);
   void Run(runtime::WriteObject& action);
+  void Run(runtime::AbandonWrite& action);
   void Run(runtime::JobGone& action);
   void Run(runtime::EndDaemon& action);
   void ToNode(NodeId node, rpc::Message message);
@@ -118,6 +123,7 @@ class NodeHost : public Host {
   std::map<std::pair<NodeId, bool>, std::deque<rpc::Message>> unsent_;  // until connected
   std::set<NodeId> dead_nodes_;
   std::map<uint64_t, Segment> segments_;
+  Transfers transfers_;
 };
 
 }  // namespace manta::sim

@@ -16,6 +16,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr uint64_t kEventsMax = 1'000'000;
+constexpr uint64_t kChunksPerTransferFault = 6;
 constexpr Duration kWorkMax = seconds(400);  // virtual time until the calls are made
 constexpr Duration kWaitMax = seconds(60);   // after the last fault every wait ends
 constexpr Duration kDropMax = seconds(12);   // after the last handle is dropped nothing is left
@@ -182,6 +183,11 @@ void World::StartNode(int machine) {
 
 void World::NodeJoined(NodeHost* node) { nodes_[node->id()] = node; }
 
+NodeHost* World::FindNode(NodeId node) const {
+  const auto it = nodes_.find(node);
+  return it == nodes_.end() ? nullptr : it->second;
+}
+
 void World::NodeGone(NodeHost* node) {
   if (ending_) return;
   if (node->id() != 0) oracle_.NodeDied(node->id());
@@ -220,6 +226,12 @@ ProcessHost* World::NewWorker(NodeHost* node, ProcessId id, JobId job) {
   ProcessHost* const result = process.get();
   hosts_.push_back(std::move(process));
   return result;
+}
+
+bool World::TransferFails() {
+  if (faults_over_ || rng_.Uniform(kChunksPerTransferFault) != 0) return false;
+  ++faults_.transfers;
+  return true;
 }
 
 bool World::StartFails() { return !faults_over_ && mix_.worker_kills > 4 && rng_.Uniform(100) == 0; }
@@ -486,6 +498,7 @@ void World::AuditHeld() {
       expect("home_entries", counts.home_entries);
       expect("home_tickets", counts.home_tickets);
       expect("store_objects", counts.store_objects);
+      expect("pulls", counts.pulls);
       expect("actors", counts.actors);
     }
     return left.empty();
@@ -531,6 +544,7 @@ void World::AuditEnd() {
       expect("home_tickets", counts.home_tickets);
       expect("home_tombstones", counts.home_tombstones);
       expect("store_objects", counts.store_objects);
+      expect("pulls", counts.pulls);
       expect("actors", counts.actors);
       expect("directory_actors", counts.directory_actors);
       if (counts.available != machine.options.total) {

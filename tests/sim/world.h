@@ -77,6 +77,10 @@ class World {
   bool StartFails();
   void Joined(ProcessHost* process);
   void NodeJoined(NodeHost* node);
+  // Its last life by that number; null: none yet.
+  NodeHost* FindNode(NodeId node) const;
+  // Whether a chunk of an object is damaged or lost with its connection.
+  bool TransferFails();
   // kRefused: nobody is there. kLater: cut off, or not known there yet: try again.
   enum class Connected { kYes, kRefused, kLater };
   Connected ConnectNodes(NodeHost* from, NodeId to, bool data);
