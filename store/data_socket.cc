@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace manta::store {
@@ -25,7 +26,8 @@ Time Now() { return base::SystemClock().Now(); }
 
 }  // namespace
 
-DataSocket::DataSocket(base::UniqueFd fd, Limits limits) : fd_(std::move(fd)), limits_(limits) {
+DataSocket::DataSocket(base::UniqueFd fd, Limits limits, std::string early)
+    : fd_(std::move(fd)), limits_(limits), early_(std::move(early)) {
   // Both can only fail on what is no TCP socket, or none at all, which the first read or write will tell.
   (void)base::SetNonblocking(fd_.get());
   const int on = 1;
@@ -33,6 +35,13 @@ DataSocket::DataSocket(base::UniqueFd fd, Limits limits) : fd_(std::move(fd)), l
 }
 
 absl::Status DataSocket::Read(char* to, size_t size) {
+  if (!early_.empty()) {
+    const size_t taken = std::min(size, early_.size());
+    std::memcpy(to, early_.data(), taken);
+    early_.erase(0, taken);
+    to += taken;
+    size -= taken;
+  }
   const Time end = SaturatingAdd(Now(), limits_.piece);
   while (size > 0) {
     const ssize_t got = recv(fd_.get(), to, size, 0);
@@ -87,6 +96,7 @@ absl::Status DataSocket::SendFile(int file, uint64_t offset, size_t size) {
 }
 
 absl::Status DataSocket::AwaitReadable(Duration timeout) {
+  if (!early_.empty()) return absl::OkStatus();
   pollfd waiting{fd_.get(), POLLIN, 0};
   const int ready = poll(&waiting, 1, static_cast<int>(timeout / std::chrono::milliseconds(1)));
   if (ready < 0 && errno != EINTR) return Broken(errno, "poll");

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "base/status.h"
 #include "base/time.h"
@@ -23,8 +24,8 @@ class DataSocket {
     Duration piece = std::chrono::seconds(10);  // for one call: a chunk of 1 MiB, or less
   };
 
-  // `fd` is made nonblocking, and sends small pieces at once.
-  DataSocket(base::UniqueFd fd, Limits limits);
+  // `fd` is made nonblocking, and sends small pieces at once. `early`: what has been read from it already.
+  DataSocket(base::UniqueFd fd, Limits limits, std::string early = {});
   DataSocket(const DataSocket&) = delete;
   DataSocket& operator=(const DataSocket&) = delete;
 
@@ -45,6 +46,7 @@ class DataSocket {
 
   const base::UniqueFd fd_;
   const Limits limits_;
+  std::string early_;  // not read yet
 };
 
 }  // namespace manta::store

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "base/unique_fd.h"
@@ -20,12 +21,14 @@ class SegmentFiles {
   void Destroy(uint64_t segment) { files_.erase(segment); }
   // -1: no such segment.
   int fd(uint64_t segment) const;
+  // For threads that read or write it. Null: no such segment.
+  std::shared_ptr<const base::UniqueFd> Share(uint64_t segment) const;
   uint64_t size_bytes(uint64_t segment) const;
   size_t count() const { return files_.size(); }
 
  private:
   struct File {
-    base::UniqueFd fd;
+    std::shared_ptr<const base::UniqueFd> fd;
     uint64_t size_bytes = 0;
   };
   std::map<uint64_t, File> files_;

@@ -49,7 +49,7 @@ class TransferClient {
   using Done = std::function<void(absl::Status)>;
   struct Options {
     Dial dial;
-    DataSocket::Limits limits;
+    DataSocket::Limits limits = {};
   };
   // Bytes [offset, offset + size_bytes) of a file or memfd that is at least as long. `fd` is kept open meanwhile.
   struct Destination {

@@ -51,13 +51,13 @@ TransferServer::~TransferServer() {
   for (Connection& connection : all) connection.thread.join();
 }
 
-void TransferServer::Serve(base::UniqueFd fd, NodeId peer) {
+void TransferServer::Serve(base::UniqueFd fd, NodeId peer, std::string early) {
   Connections ended;
   {
     base::MutexLock lock(&mutex_);
     Reap(&ended);
     if (MakeRoom(peer)) {
-      Connection& added = connections_.emplace_back(std::move(fd), options_.limits, peer);
+      Connection& added = connections_.emplace_back(std::move(fd), options_.limits, std::move(early), peer);
       added.thread = std::thread([this, &added] { Run(&added); });
     }
   }

@@ -19,7 +19,9 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "base/ids.h"
 #include "base/mutex.h"
@@ -46,7 +48,7 @@ class TransferServer {
     size_t connections_max = 16;
     size_t connections_per_peer_max = 4;
     Duration idle = std::chrono::seconds(30);  // then a connection without a request is closed
-    DataSocket::Limits limits;
+    DataSocket::Limits limits = {};
   };
 
   explicit TransferServer(Options options);
@@ -55,14 +57,16 @@ class TransferServer {
   TransferServer& operator=(const TransferServer&) = delete;
 
   // Answers what node `peer` asks for on this connected, authenticated stream socket, until it or the peer ends.
-  void Serve(base::UniqueFd fd, NodeId peer);
+  // `early`: what has been read from it already.
+  void Serve(base::UniqueFd fd, NodeId peer, std::string early = {});
   // Closes the connections of a node, which has died.
   void Drop(NodeId peer);
   size_t connections() const;
 
  private:
   struct Connection {
-    Connection(base::UniqueFd fd, DataSocket::Limits limits, NodeId from) : socket(std::move(fd), limits), peer(from) {}
+    Connection(base::UniqueFd fd, DataSocket::Limits limits, std::string early, NodeId from)
+        : socket(std::move(fd), limits, std::move(early)), peer(from) {}
     DataSocket socket;
     const NodeId peer;
     std::thread thread;

@@ -540,6 +540,16 @@ TEST_F(TransferServerTest, ClosesOnGarbageAndServesOn) {
   EXPECT_EQ(Reply(good), (TransferReply{TransferStatus::kThere, 1000}));
 }
 
+TEST_F(TransferServerTest, ARequestThatCameWithTheHandshakeIsAnswered) {
+  Store(Object(1), 1000);
+  char bytes[kTransferRequestBytes];
+  EncodeTransferRequest({Object(1), 0, 1000}, bytes);
+  auto [here, there] = TcpPair();
+  server_->Serve(std::move(there), kReader, std::string(bytes, 10));
+  ASSERT_EQ(send(here.get(), bytes + 10, sizeof bytes - 10, MSG_NOSIGNAL), static_cast<ssize_t>(sizeof bytes - 10));
+  EXPECT_EQ(Reply(here).size_bytes, 1000u);
+}
+
 TEST_F(TransferServerTest, RefusesRangesThatAreNotInside) {
   Store(Object(1), 2 * kMiB);
   const base::UniqueFd fd = Connect();

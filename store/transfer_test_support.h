@@ -5,7 +5,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <cerrno>
+#include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>

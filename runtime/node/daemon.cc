@@ -81,9 +81,22 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Create(base::EventLoop* loop, Da
   return daemon;
 }
 
-Daemon::Daemon(base::EventLoop* loop, DaemonSpec spec) : loop_(loop), spec_(std::move(spec)), core_(spec_.node) {}
+Daemon::Daemon(base::EventLoop* loop, DaemonSpec spec)
+    : loop_(loop), spec_(std::move(spec)), core_(spec_.node), transfers_(loop, &segments_, TransferOptions()) {}
 
-Daemon::~Daemon() = default;
+ObjectTransfers::Options Daemon::TransferOptions() {
+  ObjectTransfers::Options options;
+  options.dial = [this](NodeId node, Duration patience) { return DialData(node, patience); };
+  options.send = [this](NodeId to, rpc::ObjectPulled pulled) {
+    SendMessage message{DaemonOf(to), std::move(pulled)};
+    Run(message);
+  };
+  options.written = [this](ObjectWritten written) { Handle(std::move(written)); };
+  options.open_file = [this](const rpc::Bits256& sha256) { return OpenFile(sha256); };
+  return options;
+}
+
+Daemon::~Daemon() { dials_end_ = true; }
 
 absl::Status Daemon::Open() {
   MANTA_ASSIGN_OR_RETURN(polling_page_, rpc::PollingPage::Create());
@@ -244,24 +257,18 @@ void Daemon::Run(PinScan& action) {
   }
   PinsScanned scanned;
   for (const PinScan::Range& range : action.ranges) {
-    const bool is_pinned = pinned.count(store::PinKey(range.location.segment, range.location.offset)) != 0;
+    const bool is_pinned = transfers_.Revoke(range.location) ||
+                           pinned.count(store::PinKey(range.location.segment, range.location.offset)) != 0;
     (is_pinned ? scanned.pinned : scanned.unpinned).push_back(range.object);
   }
   later_.push_back(std::move(scanned));
 }
 
-// Objects move between nodes only when there are several (the cluster's transfer connections carry them).
-void Daemon::Run(SendObject& action) {
-  MANTA_LOG(kError) << "object " << ToString(action.pulled.object) << " is asked for by node n" << action.to
-                    << ", which has no transfer connection to this one";
-}
+void Daemon::Run(SendObject& action) { transfers_.Send(std::move(action)); }
 
-void Daemon::Run(WriteObject& action) {
-  later_.push_back(
-      ObjectWritten{action.pull, "there is no transfer connection to node n" + std::to_string(action.source)});
-}
+void Daemon::Run(WriteObject& action) { transfers_.Write(std::move(action)); }
 
-void Daemon::Run(AbandonWrite&) {}  // none is under way
+void Daemon::Run(AbandonWrite& action) { transfers_.Abandon(action); }
 
 void Daemon::Run(EndDaemon& action) {
   MANTA_LOG(kWarning) << "the node ends: " << action.reason;

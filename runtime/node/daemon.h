@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,6 +26,7 @@
 #include "rpc/shm_port.h"
 #include "runtime/node/node_core.h"
 #include "runtime/node/node_network.h"
+#include "runtime/node/object_transfers.h"
 #include "runtime/node/output_files.h"
 #include "runtime/node/program_files.h"
 #include "runtime/node/zygote.h"
@@ -112,6 +114,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
 
   Daemon(base::EventLoop* loop, DaemonSpec spec);
   absl::Status Open();
+  ObjectTransfers::Options TransferOptions();
 
   // NodeNetwork::Handler (daemon_network.cc)
   void OnHeadConnected() override;
@@ -121,7 +124,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   void OnSessionLost(NodeId node, const absl::Status& why) override;
   bool HasProcess(ProcessId process) override;
   void OnPeerLink(ProcessId to, rpc::PeerLink link, base::UniqueFd socket) override;
-  void OnDataSocket(NodeId from, base::UniqueFd socket) override;
+  void OnDataSocket(NodeId from, base::UniqueFd socket, std::string early) override;
   absl::Status OpenNetwork();
   absl::Status ListenForDrivers();
   void WatchDriver(Connection& driver);
@@ -130,6 +133,9 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   void PassOutput(rpc::Output output);
   void FetchFile(NodeId from, const rpc::ProgramFile& file, const std::string& path,
                  std::function<void(absl::Status)> done);
+  // On threads of the transfers.
+  absl::StatusOr<base::UniqueFd> DialData(NodeId node, Duration patience);
+  std::optional<store::TransferServer::Opened> OpenFile(const rpc::Bits256& sha256);
 
   // rpc::Channel::Handler
   void OnMessage(rpc::Channel& channel, rpc::Message message) override;
@@ -201,6 +207,8 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   std::map<JobId, Program> programs_;
   std::optional<Program> own_program_;  // of the driver that started this node, before its job has a number
   store::SegmentFiles segments_;
+  std::atomic<bool> dials_end_{false};  // DialData waits for the loop no longer
+  ObjectTransfers transfers_;
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<ProcessId, uint64_t> by_process_;
   std::map<pid_t, uint64_t> by_pid_;

@@ -1,12 +1,14 @@
 // Daemon on the network: what comes from the head, from other nodes and from drivers that knock.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <climits>
-#include <filesystem>
+#include <cstring>
 #include <utility>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/process.h"
 #include "base/socket.h"
 #include "runtime/node/daemon.h"
@@ -15,6 +17,7 @@ namespace manta::runtime {
 namespace {
 
 constexpr size_t kSilentDriversMax = 64;  // that have connected and not said hello
+constexpr Duration kDialLook = std::chrono::milliseconds(20);
 
 }  // namespace
 
@@ -59,7 +62,10 @@ void Daemon::OnHeadMessage(rpc::Message message) {
     network_->SetSelf(std::get<rpc::NodeAccepted>(message).node);
   }
   ReceiveFromHead(std::move(message));
-  if (dead != 0) network_->NodeDied(dead);
+  if (dead != 0) {
+    network_->NodeDied(dead);
+    transfers_.Drop(dead);
+  }
   if (is_answer && !ending_ && !std::exchange(accepted_, true)) spec_.on_accepted();
 }
 
@@ -126,20 +132,53 @@ void Daemon::PassOutput(rpc::Output output) {
   port_->RingBells();
 }
 
-// INTERIM until transfers land: replaced below.
-void Daemon::FetchFile(NodeId, const rpc::ProgramFile& file, const std::string& path,
-                       std::function<void(absl::Status)> done) {
-  (void)file;
-  (void)path;
-  if (const char* from = getenv("HACK_PROGRAM")) {
-    std::error_code error;
-    std::filesystem::copy_file(from, path, error);
-    return done(absl::OkStatus());
-  }
-  done(absl::UnimplementedError("no transfers yet"));
+// ------------------------------------------------------------------ data
+
+void Daemon::OnDataSocket(NodeId from, base::UniqueFd socket, std::string early) {
+  transfers_.Serve(std::move(socket), from, std::move(early));
 }
 
-void Daemon::OnDataSocket(NodeId from, base::UniqueFd) { MANTA_LOG(kInfo) << "data socket from n" << from; }
+void Daemon::FetchFile(NodeId from, const rpc::ProgramFile& file, const std::string& path,
+                       std::function<void(absl::Status)> done) {
+  rpc::Bits256 sha256{};
+  if (file.sha256.size() != sha256.size()) return done(absl::InvalidArgumentError("its hash does not have 32 bytes"));
+  std::memcpy(sha256.data(), file.sha256.data(), sha256.size());
+  transfers_.FetchFile(from, sha256, file.size_bytes, path, std::move(done));
+}
+
+std::optional<store::TransferServer::Opened> Daemon::OpenFile(const rpc::Bits256& sha256) {
+  absl::StatusOr<base::UniqueFd> file = program_files_->Open(Bytes(rpc::BytesOf(sha256)));
+  struct stat info;
+  if (!file.ok() || fstat(file->get(), &info) != 0) return std::nullopt;
+  const auto hold = std::make_shared<const base::UniqueFd>(std::move(*file));
+  return store::TransferServer::Opened{hold->get(), 0, static_cast<uint64_t>(info.st_size), hold};
+}
+
+// The connection is made on the loop; its end of the wait here, too, if the daemon ends.
+absl::StatusOr<base::UniqueFd> Daemon::DialData(NodeId node, Duration patience) {
+  struct Dialling {
+    base::Mutex mutex;
+    base::CondVar changed;
+    std::optional<absl::StatusOr<base::UniqueFd>> result;
+  };
+  auto dialling = std::make_shared<Dialling>();
+  loop_->Post([this, node, dialling] {
+    const auto finish = [dialling](absl::StatusOr<base::UniqueFd> socket) {
+      const base::MutexLock lock(&dialling->mutex);
+      dialling->result = std::move(socket);
+      dialling->changed.NotifyAll();
+    };
+    if (network_ == nullptr) return finish(absl::FailedPreconditionError("there are no other nodes"));
+    network_->DialData(node, finish);
+  });
+  const Time deadline = base::SystemClock().Now() + patience;
+  base::MutexLock lock(&dialling->mutex);
+  while (!dialling->result && !dials_end_ && base::SystemClock().Now() < deadline) {
+    dialling->changed.WaitFor(&dialling->mutex, kDialLook);
+  }
+  if (!dialling->result) return absl::DeadlineExceededError("no data connection in time");
+  return *std::move(dialling->result);
+}
 
 // ------------------------------------------------------------------ drivers
 

@@ -246,8 +246,7 @@ void NodeNetwork::HandOver(rpc::SocketChannel& channel, const rpc::PeerIdentity&
   absl::StatusOr<rpc::SocketChannel::Released> released = channel.Release();
   if (!released.ok()) return;  // the other side dials again
   if (peer.connection == rpc::ConnectionKind::kData && peer.process.is_daemon()) {
-    // Its client writes nothing before the handshake is over.
-    if (released->early.empty()) handler_->OnDataSocket(peer.process.node, std::move(released->socket));
+    handler_->OnDataSocket(peer.process.node, std::move(released->socket), std::move(released->early));
   } else if (peer.connection == rpc::ConnectionKind::kCalls && peer.process.is_user_process()) {
     rpc::PeerLink link;
     link.peer = peer.process;

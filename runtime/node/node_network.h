@@ -51,7 +51,7 @@ class NodeNetwork final : private rpc::Channel::Handler {
     // For process `to` of this node; `socket` unless it is refused.
     virtual void OnPeerLink(ProcessId to, rpc::PeerLink link, base::UniqueFd socket) = 0;
     // A connection for bulk data, of another daemon.
-    virtual void OnDataSocket(NodeId from, base::UniqueFd socket) = 0;
+    virtual void OnDataSocket(NodeId from, base::UniqueFd socket, std::string early) = 0;
   };
 
   // Listens. Errors: as rpc::ListenOn; kInvalidArgument: `host` is not a loopback address.
