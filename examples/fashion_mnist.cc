@@ -81,7 +81,8 @@ void Run(std::map<std::string, std::string> flag) {
   model.Initialize(seed, parameters);
   auto server = ml::ParameterServer<>::Create(parameters, {.shards = 2});
   std::vector<manta::ActorHandle<Worker>> workers(worker_count);
-  for (auto& worker : workers) worker = manta::Actor<Worker>().Remote(train, server, batch, push_every);
+  for (auto& worker : workers)
+    worker = manta::Actor<Worker>().NumCpus(1).MaxRestarts(-1).Remote(train, server, batch, push_every);
 
   // Leases the rows to whoever is free, `epochs` times all of them.
   auto train_for = [&](int epochs, double rate, auto done) {

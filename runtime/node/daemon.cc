@@ -300,7 +300,19 @@ void Daemon::DrainRings() {
   ArmTimer();
 }
 
+// Zygotes of jobs that have ended, and what user code left behind when its process ended. Workers that we exec'ed have
+// pidfds, whose callback wants their exit status.
+void Daemon::ReapOthers() {
+  siginfo_t child{};
+  while (waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0 && child.si_pid != 0 &&
+         by_pid_.count(child.si_pid) == 0) {
+    waitpid(child.si_pid, nullptr, WNOHANG);
+    child = {};
+  }
+}
+
 void Daemon::MendRings() {
+  ReapOthers();
   if (port_->Mend()) DrainRings();
   loop_->RunAfter(kMendInterval, [this] { MendRings(); });
 }

@@ -189,6 +189,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   void Kill(Connection& connection, const std::string& why);
   void DrainRings();
   void MendRings();
+  void ReapOthers();
   void ArmTimer();
 
   base::EventLoop* const loop_;

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,11 +35,125 @@ struct LeasePlan {
   uint64_t rows_per_lease = 0;
   size_t workers = 0;
   size_t leases_per_worker = 3;  // one that runs, the others wait behind it while the driver does something else
+  size_t failures_max = 5;       // of one worker in a row; then it gets no more
 };
 
+namespace internal {
+
+// Who works on what. A worker whose lease failed because its process died gets one lease at a time until one succeeds;
+// what it did not do goes to whoever is free.
+template <class Result, class Submit, class Done>
+class LeaseRun {
+ public:
+  LeaseRun(const LeasePlan& plan, Submit& submit, Done& done)
+      : plan_(plan), submit_(submit), done_(done), workers_(plan.workers) {}
+
+  void Run() {
+    for (size_t i = 0; i < plan_.leases_per_worker; ++i) {
+      for (size_t worker = 0; worker < plan_.workers; ++worker) LeaseTo(worker);
+    }
+    while (!pending_.empty()) Finish(NextReady());
+    if (!returned_.empty() || leased_ < plan_.rows_total) std::rethrow_exception(last_error_);
+  }
+
+ private:
+  struct Worker {
+    size_t pending = 0;
+    size_t failures = 0;  // since its last success
+  };
+  struct Pending {
+    ObjectRef<Result> ref;
+    RowLease lease;
+    bool cancelled = false;
+  };
+
+  size_t NextReady() {
+    std::vector<ObjectRef<Result>> refs;
+    for (const Pending& pending : pending_) refs.push_back(pending.ref);
+    const ObjectRef<Result> ready = Wait(refs).ready.front();
+    const auto at = std::find_if(pending_.begin(), pending_.end(), [&](const auto& p) { return p.ref == ready; });
+    return size_t(at - pending_.begin());
+  }
+
+  void Finish(size_t index) {
+    const Pending finished = pending_[index];
+    pending_.erase(pending_.begin() + std::ptrdiff_t(index));
+    Worker& worker = workers_[finished.lease.worker];
+    --worker.pending;
+    try {
+      Result result = Get(finished.ref);
+      worker.failures = 0;
+      LeaseTo(finished.lease.worker);
+      done_(std::as_const(finished.lease), std::move(result));
+    } catch (const ActorDiedError&) {
+      Failed(finished, &worker);
+    } catch (const NodeDiedError&) {
+      Failed(finished, &worker);
+    } catch (const CancelledError&) {
+      if (!finished.cancelled) throw;
+      Failed(finished, &worker);
+    }
+    TakeBackLast();
+  }
+
+  void Failed(const Pending& failed, Worker* worker) {
+    returned_.push_back(failed.lease);
+    if (!failed.cancelled) {
+      last_error_ = std::current_exception();
+      ++worker->failures;
+    }
+    for (size_t other = 0; other < workers_.size(); ++other) LeaseTo(other);
+  }
+
+  // As many as the worker may have now.
+  void LeaseTo(size_t index) {
+    Worker& worker = workers_[index];
+    if (worker.failures >= plan_.failures_max) return;
+    if (worker.pending >= (worker.failures == 0 ? plan_.leases_per_worker : 1)) return;
+    RowLease lease;
+    if (!returned_.empty()) {
+      lease = returned_.back();
+      returned_.pop_back();
+    } else if (leased_ < plan_.rows_total) {
+      lease.begin = leased_ % plan_.rows;
+      lease.progress = double(leased_) / double(plan_.rows_total);
+      lease.end = lease.begin + std::min({plan_.rows_per_lease, plan_.rows - lease.begin, plan_.rows_total - leased_});
+      leased_ += lease.end - lease.begin;
+    } else {
+      return;
+    }
+    lease.worker = index;
+    ++worker.pending;
+    pending_.push_back({submit_(std::as_const(lease)), lease});
+  }
+
+  // At the end, what has not begun goes to whoever is free: its worker is slow, or dead and not back yet.
+  void TakeBackLast() {
+    const auto is_idle = [](const Worker& worker) { return worker.pending == 0 && worker.failures == 0; };
+    if (leased_ < plan_.rows_total || std::none_of(workers_.begin(), workers_.end(), is_idle)) return;
+    for (Pending& pending : pending_) {
+      if (pending.cancelled) continue;
+      Cancel(pending.ref);
+      pending.cancelled = true;
+    }
+  }
+
+  const LeasePlan& plan_;
+  Submit& submit_;
+  Done& done_;
+  std::vector<Worker> workers_;
+  std::vector<Pending> pending_;
+  std::vector<RowLease> returned_;
+  uint64_t leased_ = 0;
+  std::exception_ptr last_error_;
+};
+
+}  // namespace internal
+
 // Calls `submit` for each lease, which begins the work and returns a ref to its result; and `done` with every result,
-// as they come. Returns when all rows of the plan are done. Throws what became of the work (WorkerDiedError, ...), and
-// InvalidArgumentError if a number of the plan is 0.
+// as they come. Returns when all rows of the plan are done. Rows of a worker that dies are leased again, so some of
+// their steps may be taken twice; a worker that is restarted goes on. Throws what became of the work if no worker is
+// left (ActorDiedError, NodeDiedError), what it threw, and InvalidArgumentError if a number of the plan is 0.
 template <class Result, class Submit, class Done>
 void TrainByLeases(const LeasePlan& plan, Submit submit, Done done) {
   if (plan.rows == 0 || plan.rows_per_lease == 0 || plan.workers == 0 || plan.leases_per_worker == 0) {
@@ -46,27 +161,7 @@ void TrainByLeases(const LeasePlan& plan, Submit submit, Done done) {
                                std::to_string(plan.rows_per_lease) + " for " + std::to_string(plan.workers) +
                                " workers, " + std::to_string(plan.leases_per_worker) + " each: none may be 0");
   }
-  std::vector<std::pair<ObjectRef<Result>, RowLease>> pending;
-  uint64_t leased = 0;
-  auto lease_to = [&](size_t worker) {
-    if (leased >= plan.rows_total) return;
-    RowLease lease{worker, leased % plan.rows, 0, double(leased) / double(plan.rows_total)};
-    lease.end = lease.begin + std::min({plan.rows_per_lease, plan.rows - lease.begin, plan.rows_total - leased});
-    leased += lease.end - lease.begin;
-    pending.emplace_back(submit(std::as_const(lease)), lease);
-  };
-  for (size_t i = 0; i < plan.workers * plan.leases_per_worker; ++i) lease_to(i % plan.workers);
-  while (!pending.empty()) {
-    std::vector<ObjectRef<Result>> refs;
-    for (const auto& [ref, lease] : pending) refs.push_back(ref);
-    ObjectRef<Result> ready = Wait(refs).ready.front();
-    auto at = std::find_if(pending.begin(), pending.end(), [&](const auto& entry) { return entry.first == ready; });
-    RowLease lease = at->second;
-    pending.erase(at);
-    Result result = Get(ready);
-    lease_to(lease.worker);
-    done(std::as_const(lease), std::move(result));
-  }
+  internal::LeaseRun<Result, Submit, Done>(plan, submit, done).Run();
 }
 
 }  // namespace manta::ml
