@@ -184,9 +184,6 @@ absl::StatusOr<ClusterIdentity> FindAt(const FindOptions& options, const std::st
 // ------------------------------------------------------------------ directories
 
 absl::StatusOr<std::string> OwnDirectory(const std::string& path, const std::string& flag) {
-  std::error_code error;
-  const fs::path parent = fs::path(path).parent_path();
-  if (!parent.empty()) fs::create_directories(parent, error);
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return base::ErrnoStatus(errno, "make the directory " + path + " (choose another with " + flag + ")");
   }
@@ -210,6 +207,8 @@ absl::StatusOr<std::string> RunDirectory(const std::string& configured) {
 }
 
 absl::StatusOr<std::string> StateDirectory(const std::string& configured, int port) {
+  std::error_code ignored;  // what is missing afterwards is said below
+  if (configured.empty()) fs::create_directories(StateRoot(), ignored);
   return OwnDirectory(configured.empty() ? StateRoot() + "/" + std::to_string(port) : configured, "--state-dir");
 }
 
