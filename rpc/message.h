@@ -388,7 +388,7 @@ struct ObjectResolved {
   ErrorInfo error;
   bool operator==(const ObjectResolved&) const = default;
 };
-// node -> node. Pull: the bytes travel as one or more parts, written by the shell.
+// node -> node. Pull: the bytes are in `data`, or, of larger objects, there to be fetched (docs/objects.md).
 struct ObjectPull {
   ObjectId object;
   uint32_t attempt = 0;

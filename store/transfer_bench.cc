@@ -1,11 +1,12 @@
-// Prints how fast an object is pulled over loopback, beside a plain TCP stream of the same size into warm memory:
-// transfer_bench [MiB]
+// Prints how fast an object is pulled over loopback, beside a plain TCP stream of the same size: into memory that has
+// been written before, as recycled segments are, and into memory that has not: transfer_bench [MiB]
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -20,42 +21,39 @@ constexpr int kRounds = 15;
 
 double Seconds() { return static_cast<double>(ToNanos(base::SystemClock().Now())) * 1e-9; }
 
-// The median over kRounds, after one more.
-double GibPerSecond(size_t size, const std::function<void()>& round) {
+// The median over kRounds, after one more. `to`: where to, made anew for each round if there is none.
+double GibPerSecond(size_t size, const Memory* to, const std::function<void(const Memory&)>& round) {
   std::vector<double> rates;
   for (int i = 0; i <= kRounds; ++i) {
+    std::optional<Memory> fresh;
+    if (to == nullptr) fresh.emplace(size);
     const double start = Seconds();
-    round();
+    round(to == nullptr ? *fresh : *to);
     if (i > 0) rates.push_back(static_cast<double>(size) / (Seconds() - start) / (1 << 30));
   }
   std::sort(rates.begin(), rates.end());
   return rates[kRounds / 2];
 }
 
-double RawStream(const Memory& from, const Memory& to) {
-  auto [client, server] = TcpPair();
-  const size_t size = from.mapping.size();
-  std::thread sender([&from, fd = server.get(), size] {
-    char go = 0;
-    while (recv(fd, &go, 1, 0) == 1) {
-      for (size_t sent = 0; sent < size;) {
-        const ssize_t more = send(fd, from.mapping.data() + sent, size - sent, MSG_NOSIGNAL);
-        MANTA_CHECK(more > 0);
-        sent += static_cast<size_t>(more);
-      }
-    }
-  });
-  const double rate = GibPerSecond(size, [&, fd = client.get()] {
-    MANTA_CHECK(send(fd, "g", 1, MSG_NOSIGNAL) == 1);
-    for (size_t got = 0; got < size;) {
-      const ssize_t more = recv(fd, to.mapping.mutable_data() + got, size - got, 0);
+// Sends `from` for each byte that it receives.
+void SendStreams(int fd, const Memory& from) {
+  char go = 0;
+  while (recv(fd, &go, 1, 0) == 1) {
+    for (size_t sent = 0; sent < from.mapping.size();) {
+      const ssize_t more = send(fd, from.mapping.data() + sent, from.mapping.size() - sent, MSG_NOSIGNAL);
       MANTA_CHECK(more > 0);
-      got += static_cast<size_t>(more);
+      sent += static_cast<size_t>(more);
     }
-  });
-  client.reset();
-  sender.join();
-  return rate;
+  }
+}
+
+void ReceiveStream(int fd, const Memory& to) {
+  MANTA_CHECK(send(fd, "g", 1, MSG_NOSIGNAL) == 1);
+  for (size_t got = 0; got < to.mapping.size();) {
+    const ssize_t more = recv(fd, to.mapping.mutable_data() + got, to.mapping.size() - got, 0);
+    MANTA_CHECK(more > 0);
+    got += static_cast<size_t>(more);
+  }
 }
 
 void Fetch(TransferClient* client, const TransferClient::Destination& to) {
@@ -73,10 +71,12 @@ void Fetch(TransferClient* client, const TransferClient::Destination& to) {
 }
 
 void Run(size_t size) {
-  const Memory source(size);
-  const Memory warm(size);
+  const Memory source(size), warm(size);
   source.FillRandomly(1);
-  const double raw = RawStream(source, warm);
+  auto [reading, sending] = TcpPair();
+  std::thread sender([fd = sending.get(), &source] { SendStreams(fd, source); });
+  const auto stream = [fd = reading.get()](const Memory& to) { ReceiveStream(fd, to); };
+
   TransferServer::Options serving;
   serving.source = [&source, size](const TransferItem&) {
     return TransferServer::Opened{source.fd->get(), 0, size, source.fd};
@@ -89,13 +89,17 @@ void Run(size_t size) {
     return std::move(here);
   };
   TransferClient client(std::move(fetching));
-  const double into_warm = GibPerSecond(size, [&] { Fetch(&client, {warm.fd, 0, size}); });
-  const double into_new = GibPerSecond(size, [&] { Fetch(&client, {Memory(size).fd, 0, size}); });
+  const auto pull = [&client, size](const Memory& to) { Fetch(&client, {to.fd, 0, size}); };
+
+  for (const Memory* to : {&warm, static_cast<const Memory*>(nullptr)}) {
+    const double raw = GibPerSecond(size, to, stream);
+    const double pulled = GibPerSecond(size, to, pull);
+    std::printf("%zu MiB over loopback into %s memory, GiB/s: TCP stream %.2f, pull %.2f (%.2f x)\n", size >> 20,
+                to == nullptr ? "new" : "warm", raw, pulled, pulled / raw);
+  }
   MANTA_CHECK(warm.bytes() == source.bytes());
-  std::printf(
-      "%zu MiB over loopback, GiB/s: raw TCP stream %.2f, pull into warm memory %.2f (%.2f x), into new %.2f (%.2f "
-      "x)\n",
-      size >> 20, raw, into_warm, into_warm / raw, into_new, into_new / raw);
+  reading.reset();
+  sender.join();
 }
 
 }  // namespace

@@ -8,13 +8,15 @@
 //   comes again, once.
 //
 // Ownership:  owns its threads and the idle connections. Borrows destinations until Done is called.
-// Threads:    thread-safe. Done and Options::dial are called on the workers. The destructor cancels what is left and
-//             waits for the workers (for Options::dial at most limits.stall).
+// Threads:    thread-safe. Done is called on a worker, or inside Cancel() or the destructor; Options::dial on a worker.
+// The
+//             destructor cancels what is left and waits for the workers: as long as Options::dial takes.
 // Invariants: (1) Done is called once for each fetch; nothing is written to its destination after that.
 //             (2) a peer has at most kWorkersPerPeer fetches under way, so that one that hangs holds up no other
 //             peer's.
 // Errors:     of Done: kNotFound: the source does not have it; kDataLoss: damaged twice, or of another size or content;
-//             kDeadlineExceeded: no chunk in limits.stall; kCancelled; kResourceExhausted: no memory or disk here.
+//             kDeadlineExceeded: no byte in limits.stall, or no chunk in
+//             limits.piece; kCancelled; kResourceExhausted: no memory or disk here.
 // See:        store/transfer_wire.h, docs/objects.md (Transfer)
 #ifndef MANTA_STORE_TRANSFER_CLIENT_H_
 #define MANTA_STORE_TRANSFER_CLIENT_H_

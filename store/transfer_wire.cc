@@ -96,7 +96,7 @@ absl::StatusOr<TransferReply> DecodeTransferReply(const char* from) {
   from = Take(from, &status);
   Take(from, &reply.size_bytes);
   if (magic != kReplyMagic || status > static_cast<uint32_t>(TransferStatus::kBadRange)) {
-    return absl::InvalidArgumentError("these bytes are no reply");
+    return absl::DataLossError("the other side answers with something that is no reply");
   }
   reply.status = static_cast<TransferStatus>(status);
   return reply;

@@ -58,7 +58,7 @@ struct TransferReply {
 // Write kTransferRequestBytes, kTransferReplyBytes.
 void EncodeTransferRequest(const TransferRequest& request, char* to);
 void EncodeTransferReply(const TransferReply& reply, char* to);
-// Read as many. kInvalidArgument: no request or reply of this protocol.
+// Read as many. kInvalidArgument: no request of this protocol; kDataLoss: no reply.
 absl::StatusOr<TransferRequest> DecodeTransferRequest(const char* from);
 absl::StatusOr<TransferReply> DecodeTransferReply(const char* from);
 

@@ -7,7 +7,8 @@
 #           -->  home                                 (the node forwards each at once, in order, in one stream)
 #   home    -- ObjectResolved -->  node of the asker  -->  asker
 #   home    -- ObjectDrop     -->  node with a copy;       node -- ObjectCopy --> home
-#   node    -- ObjectPull     -->  node with a copy;       ObjectPulled comes back, on a data connection
+#   node    -- ObjectPull     -->  node with a copy;       ObjectPulled comes back; larger objects' bytes
+#                                                            follow on a data connection (store/transfer_wire.h)
 #   process -- SegmentRequest, SegmentReturn, SegmentMap --> own node;  SegmentGrant, SegmentMap come back;
 #                                                                        SegmentGone when it is destroyed
 #
@@ -19,7 +20,7 @@
 #          object by that holder, and a lower one is ignored; seals and copies carry the attempt.
 # Loss.    A dead process holds nothing: the home drops its holds once its channels are drained everywhere (DeathDrained
 #          in node.capnp). A home that dies takes its objects along (ObjectLost), and copies elsewhere are
-#          dropped. A broken data connection loses a pull, which is made again.
+#          dropped. A data connection that breaks is made again, and goes on where it broke.
 
 using Cxx = import "/capnp/c++.capnp";
 using Common = import "/rpc/schema/common.capnp";
@@ -95,19 +96,20 @@ struct ObjectResolved {
 }
 
 struct ObjectPull {
-  # node -> node that has a copy. Answered by ObjectPulled on the same data connection.
+  # node -> node that has a copy. Answered by ObjectPulled.
   object @0 :Common.ObjectId;
   attempt @1 :UInt32;
   puller @2 :UInt64;
 }
 
 struct ObjectPulled {
-  # node -> node. The object's bytes are the frame's last raw part.
+  # node -> node. The bytes of an object of at most 256 KiB are the frame's last raw part; larger ones are there to be
+  # fetched, until the home has them dropped.
   object @0 :Common.ObjectId;
   attempt @1 :UInt32;
   found @2 :Bool;
   sizeBytes @3 :UInt64;        # of the object
-  dataBytes @4 :UInt32;        # of the raw part
+  dataBytes @4 :UInt32;        # of the raw part; 0: to be fetched
   refs @5 :List(Common.NestedRef);
 }
 
