@@ -13,6 +13,7 @@ void Write(const StateQuery& m, schema::StateQuery::Builder b, Encoder*) {
   b.setSubject(TextOf(m.subject));
   b.setOffset(m.offset);
   b.setLimit(m.limit);
+  b.setNoRestart(m.no_restart);
 }
 
 void Read(schema::StateQuery::Reader r, Decoder* in, StateQuery* m) {
@@ -22,6 +23,7 @@ void Read(schema::StateQuery::Reader r, Decoder* in, StateQuery* m) {
   in->Text(r.getSubject(), &m->subject);
   m->offset = r.getOffset();
   m->limit = r.getLimit();
+  m->no_restart = r.getNoRestart();
 }
 
 void Write(const StateReply& m, schema::StateReply::Builder b, Encoder* out) {

@@ -588,14 +588,16 @@ enum class StateKind : uint8_t {
   kLogs,       // reads a log file: `subject` names it
   kKillActor,  // `subject`: the actor's id, or its name; members only
 };
-// client -> head, head -> node, node -> process. What there is of a kind, at most `limit` rows.
+inline constexpr char kStateSummary[] = "summary";
+// client -> head, head -> node. What there is of a kind, at most `limit` rows.
 struct StateQuery {
   uint64_t request = 0;  // the asker's number
   StateKind kind = StateKind::kStatus;
-  NodeId node = 0;        // only this node's; 0: all
-  std::string subject;    // of kLogs and kKillActor
-  uint64_t offset = 0;    // kLogs: bytes from the start
-  uint64_t limit = 1000;  // rows; kLogs: bytes
+  NodeId node = 0;          // only this node's; 0: all
+  std::string subject;      // of kLogs and kKillActor; lists: kStateSummary asks for counts instead of rows
+  uint64_t offset = 0;      // kLogs: bytes from the start
+  uint64_t limit = 1000;    // rows; kLogs: bytes
+  bool no_restart = false;  // kKillActor: for good, else this incarnation
   bool operator==(const StateQuery&) const = default;
 };
 // One column of one row. `is_json`: the value is a JSON number, bool, object or array; else a string.

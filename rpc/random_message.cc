@@ -441,9 +441,9 @@ void Fill(Rng* rng, ProgramInfo& x) {
   error = Text(rng);
 }
 void Fill(Rng* rng, StateQuery& x) {
-  auto& [request, kind, node, subject, offset, limit] = x;
+  auto& [request, kind, node, subject, offset, limit, no_restart] = x;
   FillEnum(rng, kind, StateKind::kKillActor);
-  All(rng, request, node, subject, offset, limit);
+  All(rng, request, node, subject, offset, limit, no_restart);
 }
 void Fill(Rng* rng, StateReply& x) {
   auto& [request, node, rows, text, truncated, error] = x;

@@ -145,6 +145,13 @@ class ActorDirectory {
   const Record* Find(ActorId actor) const;
   // Actors that want a node, in the order of their ids.
   std::vector<Place> unplaced() const;
+  // Every record, in the order of their ids.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (const auto& [actor, entry] : entries_) {
+      if (entry.known) visit(entry.record);
+    }
+  }
   bool has_unplaced() const { return !unplaced_.empty(); }
   // Actors that are not dead.
   size_t live() const { return live_; }

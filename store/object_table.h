@@ -102,6 +102,12 @@ class ObjectTable {
   void Advance(Time now, Actions* actions);
   Time next_deadline() const;
 
+  // visit(object, bytes): those that nobody refers to and whose memory may still be read.
+  template <typename Visit>
+  void ForEachLeaving(Visit visit) const {
+    for (const Leaving& leaving : leaving_) visit(leaving.object, leaving.extent.size_bytes);
+    for (const auto& [object, extent] : scanning_) visit(object, extent.size_bytes);
+  }
   size_t object_count() const { return objects_.size(); }
   uint64_t sealed_bytes() const { return sealed_bytes_; }  // referenced
   uint64_t leaving_bytes() const { return space_.used_bytes() - sealed_bytes_; }

@@ -29,9 +29,10 @@ struct StateQuery {
   request @0 :UInt64;          # the asker's number
   kind @1 :StateKind;
   node @2 :UInt64;             # only this node's; 0: all
-  subject @3 :Text;
+  subject @3 :Text;            # lists: "summary" asks for counts instead of rows
   offset @4 :UInt64;           # logs: bytes from the start
   limit @5 :UInt64;            # rows; logs: bytes
+  noRestart @6 :Bool;          # killActor: for good, else this incarnation
 }
 
 struct StateField {

@@ -1,17 +1,12 @@
 #include "runtime/head/head_core.h"
 
 #include <algorithm>
-#include <deque>
 #include <set>
 #include <utility>
 
-#include "base/random.h"
 #include "base/rule.h"
-#include "runtime/actor_directory.h"
-#include "runtime/failure_detector.h"
+#include "runtime/head/head_core_impl.h"
 #include "runtime/head/head_records.h"
-#include "runtime/head/job_table.h"
-#include "runtime/head/name_table.h"
 #include "runtime/scheduling.h"
 
 namespace manta::runtime {
@@ -41,107 +36,6 @@ size_t ArgsBytes(const rpc::ActorSpec& spec) {
 }
 
 }  // namespace
-
-struct HeadCore::Impl {
-  struct Node {
-    rpc::NodeInfo info;
-    base::ResourceSet placed;  // given to actors since its last report
-    bool registered = false;   // in this life of the head
-    bool connected = false;
-  };
-  struct Held {
-    uint64_t batch = 0;
-    HeadAction action;
-  };
-
-  Impl(HeadOptions options, Time now, const std::map<std::string, std::string>& stored);
-
-  void Handle(Time now, HeadEvent event, std::vector<HeadAction>* actions);
-  Time next_deadline() const;
-
-  // ---- restoring
-  void Restore(Time now, const std::map<std::string, std::string>& stored);
-  absl::Status RestoreOne(Time now, const std::string& key, const std::string& value);
-
-  // ---- events
-  void OnEvent(HeadHello& hello);
-  void OnEvent(NodeConnectionLost& lost);
-  void OnEvent(Persisted& persisted);
-  void OnEvent(HeadTick&) {}
-  void OnEvent(MessageReceived& received);
-
-  // ---- messages from daemons
-  void OnMessage(NodeId from, rpc::Heartbeat& message);
-  void OnMessage(NodeId from, rpc::NodeReport& message);
-  void OnMessage(NodeId from, rpc::NodeRegister& message);
-  void OnMessage(NodeId from, rpc::JobRegister& message);
-  void OnMessage(NodeId from, rpc::ProgramRequest& message);
-  void OnMessage(NodeId from, rpc::JobEnd& message);
-  void OnMessage(NodeId from, rpc::ProcessDied& message);
-  void OnMessage(NodeId from, rpc::ActorCreate& message);
-  void OnMessage(NodeId from, rpc::ActorStarted& message);
-  void OnMessage(NodeId from, rpc::ActorEnded& message);
-  void OnMessage(NodeId from, rpc::ActorWatch& message);
-  void OnMessage(NodeId from, rpc::ActorKill& message);
-  void OnMessage(NodeId from, rpc::ActorLookup& message);
-  template <typename Other>
-  void OnMessage(NodeId from, Other& message) {
-    Log(LogLine::Level::kWarning, ToString(DaemonOf(from)) + " sent " + rpc::MessageName(rpc::Message(message)) +
-                                      ", which is not for the head: ignored");
-  }
-
-  // ---- nodes
-  void Welcome(NodeId node, uint64_t connection, rpc::NodeRegister message);
-  void DeclareDead(NodeId node, const std::string& reason);
-  void SendView();
-  void SendObituaries(NodeId node);
-  void AdvanceTimers();
-
-  // ---- jobs and actors
-  void EndJob(JobId job);
-  void Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error, ActorId instead = {});
-  void AnswerLate(const rpc::ActorWatch& watch);
-  void CarryOut(const ActorDirectory::Output& output);
-  void PlaceActors();
-  void TellWhyUnplaced(const rpc::ActorSpec& spec);
-  NodeId ChooseNode(const rpc::ActorSpec& spec, NodeId last_node);
-
-  // ---- output
-  void Send(NodeId node, rpc::Message message);
-  void Emit(HeadAction action);
-  void Write(const std::string& key, std::optional<std::string> value);
-  void Remember(std::deque<std::string>* keys, const std::string& key, const std::string& value);
-  void Log(LogLine::Level level, std::string text);
-
-  const HeadOptions options_;
-  const Time grace_end_;  // nothing is restarted before it
-  base::Rng rng_;
-
-  NodeId next_node_ = 1;
-  std::map<NodeId, Node> nodes_;  // alive (or, after a restart, not known to be dead)
-  FailureDetector detector_;
-  bool view_changed_ = false;  // the set of nodes: told at once
-  bool view_stale_ = false;    // what they have: told when the interval is over
-  Time view_due_{};
-  uint64_t view_version_ = 0;
-  JobTable jobs_;
-  NameTable names_;
-  ActorDirectory directory_;
-  Time place_due_ = kInfiniteFuture;
-  std::deque<std::string> gone_nodes_;  // keys, oldest first
-  std::deque<std::string> gone_jobs_;
-  std::map<std::string, std::string> obituaries_;  // by key: the reason
-
-  uint64_t batch_ = 0;  // the last one issued
-  uint64_t persisted_ = 0;
-  std::deque<Held> held_;  // in order: a send never overtakes another
-
-  // of the Handle call that runs
-  Time now_{};
-  bool wrote_ = false;
-  std::vector<HeadAction>* actions_ = nullptr;
-  std::vector<std::string> startup_warnings_;
-};
 
 HeadCore::Impl::Impl(HeadOptions options, Time now, const std::map<std::string, std::string>& stored)
     : options_(options),
@@ -383,6 +277,15 @@ void HeadCore::Impl::OnMessage(NodeId, rpc::ActorKill& message) {
   CarryOut(output);
 }
 
+// Anonymous actors are their creator's node's.
+void HeadCore::Impl::OnEvent(KillActorAsked& asked) {
+  const rpc::ActorKill kill{.actor = asked.actor, .no_restart = asked.no_restart};
+  if (directory_.Find(asked.actor) == nullptr) return Send(asked.actor.creator.node, kill);
+  ActorDirectory::Output output;
+  directory_.Kill(kill, &output);
+  CarryOut(output);
+}
+
 void HeadCore::Impl::OnMessage(NodeId from, rpc::ActorLookup& message) {
   rpc::ActorFound found;
   found.asker = message.asker;
@@ -420,7 +323,10 @@ void HeadCore::Impl::Welcome(NodeId id, uint64_t connection, rpc::NodeRegister m
 }
 
 void HeadCore::Impl::DeclareDead(NodeId node, const std::string& reason) {
-  if (nodes_.erase(node) == 0) return;
+  const auto it = nodes_.find(node);
+  if (it == nodes_.end()) return;
+  gone_infos_[head_records::GoneNodeKey(node)] = std::move(it->second.info);
+  nodes_.erase(it);
   detector_.Forget(node);
   Log(LogLine::Level::kWarning, "node " + ToString(DaemonOf(node)) + " is dead: " + reason);
   Write(head_records::NodeKey(node), std::nullopt);
@@ -594,6 +500,7 @@ void HeadCore::Impl::Remember(std::deque<std::string>* keys, const std::string& 
   while (keys->size() > kObituariesMax) {
     Write(keys->front(), std::nullopt);
     obituaries_.erase(keys->front());
+    gone_infos_.erase(keys->front());
     keys->pop_front();
   }
 }

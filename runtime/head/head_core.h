@@ -20,6 +20,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "runtime/core.h"
 
 namespace manta::runtime {
@@ -42,8 +43,13 @@ struct Persisted {
   uint64_t batch = 0;
 };
 struct HeadTick {};
+// A person wants an actor killed. Registered or not: who knows it is told.
+struct KillActorAsked {
+  ActorId actor;
+  bool no_restart = true;
+};
 
-using HeadEvent = std::variant<MessageReceived, HeadHello, NodeConnectionLost, Persisted, HeadTick>;
+using HeadEvent = std::variant<MessageReceived, HeadHello, NodeConnectionLost, Persisted, HeadTick, KillActorAsked>;
 
 // ------------------------------------------------------------------ actions (SendMessage to daemons, LogLine)
 
@@ -88,6 +94,15 @@ class HeadCore {
   void Handle(Time now, HeadEvent event, std::vector<HeadAction>* actions);
   Time next_deadline() const;
   HeadCounts counts() const;
+
+  // ---- the state API; no side effects
+  // What the head knows of what is asked for: nodes, jobs, programs, registered actors; of the status its share.
+  rpc::StateReply Describe(const rpc::StateQuery& query) const;
+  // The nodes that can be asked for theirs.
+  std::vector<NodeId> connected_nodes() const;
+  // The actor that a person means by "n1.p2.a3", "name" or "namespace/name". kNotFound, kInvalidArgument (several have
+  // that name): the text says what to do.
+  absl::StatusOr<ActorId> FindActor(const std::string& what) const;
 
  private:
   struct Impl;

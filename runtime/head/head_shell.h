@@ -26,6 +26,9 @@ class HeadShell {
   void Register(rpc::NodeRegister message, std::function<void(rpc::NodeAccepted)> accepted);
   void Receive(NodeId from, rpc::Message message);
   void ConnectionLost(NodeId node, bool dead);
+  // For the state API.
+  const HeadCore& core() const { return core_; }
+  void KillActor(const KillActorAsked& asked) { Handle(asked); }
 
  private:
   void Handle(HeadEvent event);

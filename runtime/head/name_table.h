@@ -29,6 +29,14 @@ class NameTable {
     const auto it = names_.find({name_space, name});
     return it == names_.end() ? ActorId{} : it->second;
   }
+  // Everybody of that name, in whatever namespace: "namespace/name" -> actor.
+  std::map<std::string, ActorId> FindAnywhere(const std::string& name) const {
+    std::map<std::string, ActorId> found;
+    for (const auto& [key, actor] : names_) {
+      if (key.second == name || key.first + "/" + key.second == name) found[key.first + "/" + key.second] = actor;
+    }
+    return found;
+  }
   size_t size() const { return names_.size(); }
 
  private:

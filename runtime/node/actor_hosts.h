@@ -45,6 +45,13 @@ class ActorHosts {
   // Null: it is not here.
   Host* Find(ActorId actor);
   Host* OfWorker(ProcessId worker);
+  const Host* Find(ActorId actor) const { return const_cast<ActorHosts*>(this)->Find(actor); }
+  const Host* OfWorker(ProcessId worker) const { return const_cast<ActorHosts*>(this)->OfWorker(worker); }
+  // Every one, in the order of their ids.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (const auto& [actor, host] : hosts_) visit(host);
+  }
   // REQUIRES: it is not here.
   Host& Add(const rpc::ActorStart& start, Time give_up_at);
   void SetPlaced(Host* host, LeaseId lease);

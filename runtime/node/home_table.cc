@@ -483,4 +483,25 @@ void HomeTable::Free(Entries::iterator at, Output* out) {
   if (object.is_actor()) out->unheld_actors.push_back(ActorId::FromHandle(object));
 }
 
+// ---------------------------------------------------------------- for people
+
+HomeTable::Holding HomeTable::HoldingOf(const ObjectId& object, const Entry& entry) {
+  static constexpr const char* kStates[] = {"UNKNOWN", "PENDING", "INLINE", "STORED", "ERROR"};
+  Holding holding;
+  holding.object = object;
+  holding.state = entry.lost ? "LOST" : kStates[static_cast<size_t>(entry.state)];
+  if (entry.value != nullptr) holding.size_bytes = entry.value->bytes.size();
+  for (const auto& [node, location] : entry.copies) {
+    holding.copies.push_back(node);
+    holding.size_bytes = location.size_bytes;
+  }
+  for (const auto& [holder, hold] : entry.holders) {
+    if (hold.held) holding.holders.push_back(holder);
+  }
+  holding.containers.assign(entry.containers.begin(), entry.containers.end());
+  holding.tickets = entry.tickets.size();
+  holding.awaits_seal = entry.awaited != nullptr || entry.seal_due_on != 0;
+  return holding;
+}
+
 }  // namespace manta::runtime::node

@@ -79,6 +79,22 @@ class HomeTable {
   void NodeDied(NodeId node, Output* out);
 
   bool Contains(const ObjectId& object) const { return entries_.contains(object); }
+  // An object that is counted here, as people see it.
+  struct Holding {
+    ObjectId object;
+    const char* state = "";  // UNKNOWN, PENDING, INLINE, STORED, ERROR, LOST
+    uint64_t size_bytes = 0;
+    std::vector<NodeId> copies;
+    std::vector<ProcessId> holders;
+    std::vector<ObjectId> containers;
+    size_t tickets = 0;  // refs in messages under way
+    bool awaits_seal = false;
+  };
+  // visit(const Holding&): every one, in the order of their ids.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (const auto& [object, entry] : entries_) visit(HoldingOf(object, entry));
+  }
   // Somebody holds it (tests).
   bool IsHeld(const ObjectId& object) const;
   size_t entry_count() const { return entries_.size(); }
@@ -132,6 +148,7 @@ class HomeTable {
   };
   using Entries = std::map<ObjectId, Entry>;  // pointers to entries stay good
 
+  static Holding HoldingOf(const ObjectId& object, const Entry& entry);
   // seals, values
   void AcceptSeal(const rpc::ObjectSeal& message, Entry* entry, Output* out);
   void AwaitSeal(const rpc::StoreLocation& location, Entry* entry);

@@ -71,6 +71,11 @@ class LeaseQueue {
   // The class whose first request is the best, among those not in `passed_over`; null: none is left. A class ends with
   // its last waiting request.
   Class* Best(const std::set<const Class*>& passed_over);  // NOLINT(layering): membership only
+  // Every class that waits here.
+  template <typename Visit>
+  void ForEachClass(Visit visit) const {
+    for (const auto& [key, of] : classes_) visit(of);
+  }
   // Why the class waits: the requests to tell, each of them once per reason.
   std::vector<Key> SetReason(Class* of, const std::string& reason);
 

@@ -158,6 +158,7 @@ void NodeCore::Impl::On(ProcessEnded& event) {
   const LocalProcess gone = *known;
   const WorkerPool::Worker* worker = pool_.Find(process);
   const std::string reason = worker == nullptr || worker->last_word.empty() ? event.reason : worker->last_word;
+  RememberDeath(gone, worker, reason);
   processes_.Remove(process);
   node::DeathTable::Output answered;
   deaths_.LocalGone(process, &answered);

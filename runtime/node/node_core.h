@@ -211,6 +211,8 @@ class NodeCore {
   NodeId node() const;  // 0 until the head has accepted it
   // Where other nodes reach it; before HeadConnected.
   void SetAddress(std::string address);
+  // The state API, no side effects: what this node knows of what is asked for. Tasks and logs are the shell's.
+  rpc::StateReply Describe(const rpc::StateQuery& query) const;
 
  private:
   struct Impl;

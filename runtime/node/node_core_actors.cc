@@ -105,7 +105,10 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ActorUpdate& message) {
 // From a process, on its way to the directory; or from the directory, to the node where the actor lives.
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::ActorKill& message) {
   if (from.is_user_process()) return RouteKill(from, message);
-  if (from.is_daemon() && IsMe(message.actor.creator.node)) return RouteKill(from, message);
+  const bool is_mine = IsMe(message.actor.creator.node);
+  if (from.is_daemon() && is_mine) return RouteKill(from, message);
+  // The head stops its own actors; for one of ours it passes on what a person wants.
+  if (from.is_head() && is_mine && directory_.Find(message.actor) != nullptr) return RouteKill(from, message);
   KillHere(message);
 }
 

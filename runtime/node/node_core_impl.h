@@ -5,11 +5,13 @@
 //   node_core_leases.cc    requests, grants, workers
 //   node_core_actors.cc    actors that live here, and the directory of those created here
 //   node_core_objects.cc   references, the store, pulls
+//   node_core_state.cc     what there is, for people
 //
 // Threads:    externally synchronised; pure.
 #ifndef MANTA_RUNTIME_NODE_NODE_CORE_IMPL_H_
 #define MANTA_RUNTIME_NODE_NODE_CORE_IMPL_H_
 
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -30,6 +32,7 @@
 #include "runtime/node/process_table.h"
 #include "runtime/node/pull_table.h"
 #include "runtime/node/worker_pool.h"
+#include "runtime/state_rows.h"
 #include "store/object_table.h"
 
 namespace manta::runtime {
@@ -98,6 +101,7 @@ struct NodeCore::Impl {
   void OnMessage(ProcessId from, rpc::ClusterView& message);
   void OnMessage(ProcessId from, rpc::NodeDied& message);
   void OnMessage(ProcessId from, rpc::JobAccepted& message);
+  void OnMessage(ProcessId from, rpc::StateQuery& message);
   template <typename Other>
   void OnMessage(ProcessId, Other&) {}  // not for a daemon
 
@@ -167,6 +171,18 @@ struct NodeCore::Impl {
   void CarryOut(const node::PullTable::Output& output);
   void CarryOut(store::ObjectTable::Actions actions);
 
+  // ---- node_core_state.cc
+  rpc::StateReply Describe(const rpc::StateQuery& query) const;
+  void DescribeSelf(StateRows* rows, bool as_status) const;
+  void DescribeWorkers(StateRows* rows) const;
+  void DescribeActors(StateRows* rows) const;
+  void DescribeDemand(StateRows* rows) const;
+  void DescribeDeaths(StateRows* rows) const;
+  void DescribeObjects(StateRows* rows) const;
+  void SummarizeObjects(StateRows* rows) const;
+  StateRow ObjectRow(const node::HomeTable::Holding& holding) const;
+  void RememberDeath(const node::LocalProcess& gone, const node::WorkerPool::Worker* worker, const std::string& reason);
+
   // ---- output
   template <typename Action>
   void Emit(Action action) {
@@ -216,6 +232,10 @@ struct NodeCore::Impl {
   Time heartbeat_at_{};
   uint64_t heartbeats_ = 0;
   std::map<std::pair<ActorId, ProcessId>, rpc::ActorUpdate> held_updates_;  // name a node that no view has shown yet
+
+  // ---- for people
+  static constexpr size_t kDeathsMax = 10;
+  std::deque<std::pair<ProcessId, std::string>> recent_deaths_;  // of workers that nobody had told to end
 
   // ---- what Settle has to look at
   bool serve_leases_ = false;

@@ -1,0 +1,77 @@
+// StateRows makes the answers of the state API: rows of named columns, no more than fit into one message.
+//
+// Columns:    named as in `ray list` where Ray has them, so that scripts and people find what they know.
+// Threads:    externally synchronised; pure.
+// Invariants: (1) a reply has at most the query's limit of rows and kBytesMax bytes; one with fewer rows than there
+//                 are says so (truncated).
+// See:        rpc/schema/state.capnp
+#ifndef MANTA_RUNTIME_STATE_ROWS_H_
+#define MANTA_RUNTIME_STATE_ROWS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/resources.h"
+#include "rpc/message.h"
+
+namespace manta::runtime {
+
+// One row, column by column.
+class StateRow {
+ public:
+  StateRow& Text(std::string_view key, std::string value);
+  StateRow& Number(std::string_view key, int64_t value);
+  StateRow& Bool(std::string_view key, bool value);
+  StateRow& Resources(std::string_view key, const base::ResourceSet& amounts);  // {"CPU": 2}
+  StateRow& TextList(std::string_view key, const std::vector<std::string>& values);
+  StateRow& Json(std::string_view key, std::string value);
+  rpc::StateRow Take() { return std::move(row_); }
+
+ private:
+  rpc::StateRow row_;
+};
+
+class StateRows {
+ public:
+  static constexpr size_t kBytesMax = 512 << 10;
+
+  // `node`: who answers; 0: the head.
+  StateRows(const rpc::StateQuery& query, NodeId node);
+
+  // False: there is room for no more.
+  bool Add(StateRow row) { return Add(row.Take()); }
+  bool Add(rpc::StateRow row);
+  void SetTruncated() { reply_.truncated = true; }
+  rpc::StateReply Take() { return std::move(reply_); }
+
+ private:
+  const uint64_t limit_;
+  size_t bytes_ = 0;
+  rpc::StateReply reply_;
+};
+
+// The value of a column; "": the row has none.
+const std::string& ValueOf(const rpc::StateRow& row, std::string_view key);
+// About what the row takes in a message.
+size_t BytesOf(const rpc::StateRow& row);
+
+// What a row is about: rows of one query with equal keys tell of the same thing. "": it stands alone.
+std::string KeyOf(const rpc::StateQuery& query, const rpc::StateRow& row);
+// Adds the columns that `row` lacks from `other`, which is about the same thing.
+void MergeRow(const rpc::StateRow& other, rpc::StateRow* row);
+
+// Of the status: `count` requests of one shape (JSON) wait, and why; what failed lately, and why; how many actors.
+StateRow DemandRow(const char* kind, const std::string& shape, int64_t count, const std::string& reason);
+StateRow FailureRow(const char* kind, const std::string& what, const std::string& reason);
+
+// "n3.p7.a12" and "n3.p7"; none: it is something else.
+std::optional<ActorId> ParseActorId(std::string_view text);
+std::optional<ProcessId> ParseProcessId(std::string_view text);
+
+}  // namespace manta::runtime
+
+#endif  // MANTA_RUNTIME_STATE_ROWS_H_
