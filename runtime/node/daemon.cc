@@ -131,7 +131,13 @@ void Daemon::Start() {
   Handle(HeadConnected{});
 }
 
-void Daemon::ReceiveFromHead(rpc::Message message) { Handle(MessageReceived{kHead, std::move(message)}); }
+void Daemon::ReceiveFromHead(rpc::Message message) {
+  const auto* query = std::get_if<rpc::StateQuery>(&message);
+  const bool is_ours =
+      query != nullptr && (query->kind == rpc::StateKind::kTasks || query->kind == rpc::StateKind::kLogs);
+  if (is_ours) return AnswerStateQuery(*query);
+  Handle(MessageReceived{kHead, std::move(message)});
+}
 
 // ------------------------------------------------------------------ events and actions
 
@@ -203,6 +209,7 @@ void Daemon::Run(Welcome& action) {
   Connection& connection = *found->second;
   connection.process = action.welcome.process;
   by_process_[connection.process] = connection.id;
+  task_rings_.SetOwner(connection.id, connection.process, action.welcome.job);
   absl::StatusOr<uint32_t> slot = polling_page_->TakeSlot();
   if (!slot.ok()) {
     Kill(connection, base::Message(slot.status()));
@@ -406,7 +413,7 @@ void Daemon::OnControl(uint64_t id) {
 void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors received) {
   auto& hello = std::get<rpc::ProcessHello>(received.message);
   const bool is_driver = connection.kind == rpc::ProcessKind::kDriver;
-  if (received.descriptors.size() != (is_driver ? 3 : 2) || connection.store != nullptr) {
+  if (received.descriptors.size() != (is_driver ? 4 : 3) || connection.store != nullptr) {
     Kill(connection, "a hello without its descriptors");
     return;
   }
@@ -416,6 +423,7 @@ void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors receive
     return;
   }
   connection.pins = std::make_unique<store::PinTableView>(*std::move(pins));
+  if (!TakeTaskEvents(connection, hello.pid, received.descriptors[2])) return;
   connection.store = std::make_unique<rpc::DescriptorSocket>(std::move(received.descriptors[0]));
   connection.store_watch =
       loop_->WatchFd(connection.store->fd(), base::kReadable, [this, id = connection.id](int) { OnStoreRequest(id); });
@@ -423,7 +431,7 @@ void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors receive
     hello.kind = rpc::ProcessKind::kDriver;
     hello.process = {};
     connection.name_space = hello.name_space;
-    connection.program = std::move(received.descriptors[2]);
+    connection.program = std::move(received.descriptors[3]);
     connection.argv = std::exchange(hello.argv, {});
     WatchDriver(connection);
   } else {
@@ -556,6 +564,7 @@ void Daemon::OnProcessGone(uint64_t id) {
   if (connection.has_slot) polling_page_->ClearSlot(connection.polling_slot);
   if (connection.pid != 0 && !is_driver) kill(-connection.pid, SIGKILL);  // what user code had started
   const ProcessId process = connection.process;
+  task_rings_.Ended(id);
   if (!is_driver) output_->Close(process);
   by_pid_.erase(connection.pid);
   by_process_.erase(process);

@@ -29,6 +29,7 @@
 #include "runtime/node/object_transfers.h"
 #include "runtime/node/output_files.h"
 #include "runtime/node/program_files.h"
+#include "runtime/node/task_rings.h"
 #include "runtime/node/zygote.h"
 #include "store/pin_table.h"
 #include "store/segment_files.h"
@@ -187,6 +188,9 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   void OnStoreRequest(uint64_t id);
   void OnProcessGone(uint64_t id);
   void Kill(Connection& connection, const std::string& why);
+  // daemon_state.cc
+  bool TakeTaskEvents(Connection& connection, pid_t pid, const base::UniqueFd& fd);
+  void AnswerStateQuery(const rpc::StateQuery& query);
   void DrainRings();
   void MendRings();
   void ReapOthers();
@@ -210,6 +214,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   store::SegmentFiles segments_;
   std::atomic<bool> dials_end_{false};  // DialData waits for the loop no longer
   ObjectTransfers transfers_;
+  TaskRings task_rings_;  // by connection
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<ProcessId, uint64_t> by_process_;
   std::map<pid_t, uint64_t> by_pid_;

@@ -41,7 +41,7 @@ void CallStore::RecycleRetired() {
     call->created = call->tickets_out = call->actor_over = call->retired = false;
     call->attempt = call->tries = call->deps = call->depth = call->return_count = 0;
     call->retries_left = 0;
-    call->function = call->trace = call->expected_ns = call->order = 0;
+    call->function = call->trace = call->event = call->expected_ns = call->order = 0;
     call->parent = {};
     call->deadline = kInfiniteFuture;
     call->function_name.clear();

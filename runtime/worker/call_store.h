@@ -55,6 +55,7 @@ struct Call {
   uint32_t return_count = 0;
   uint64_t function = 0;
   uint64_t trace = 0;
+  uint64_t event = 0;  // its record in TaskEvents
   CallId parent;
   Time deadline = kInfiniteFuture;
   std::string function_name;     // SubmitCall::function_name; of a creation: the class

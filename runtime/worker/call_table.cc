@@ -35,17 +35,31 @@ Call* CallTable::Submit(SubmitCall* submit) {
   call->retry_on_exception = submit->retry_on_exception;
   call->function_name = std::move(submit->function_name);
   AddResults(call, submit->returns);
+  if (options_.task_events != nullptr) Record(call, submit->actor);
   if (submit->timeout) {
     call->deadline = SaturatingAdd(out_->now(), *submit->timeout);
     timers_.insert({call->deadline, call->number});
   }
   if (AnyRefs(submit->args)) {
     TakeArguments(call, std::move(submit->args));
+    if (options_.task_events != nullptr && call->deps != 0) options_.task_events->SetPendingArgs(call->event);
     submit->args.clear();
   } else {
     RefuseIfTooLarge(call, submit->args);
   }
   return call;
+}
+
+void CallTable::Record(Call* call, ActorId actor) {
+  TaskRecord record;
+  record.call = store_->id(*call);
+  record.actor = actor;
+  record.parent = call->parent;
+  record.submitted_ns = out_->now().time_since_epoch().count();
+  record.kind = actor ? TaskKind::kActorCall : TaskKind::kTask;
+  record.state = TaskState::kPendingNode;
+  record.is_own = 1;
+  call->event = options_.task_events->Add(record, call->function_name, call->function);
 }
 
 Call* CallTable::SubmitCreation(SubmitActor submit) {
@@ -136,7 +150,10 @@ bool CallTable::OnArgument(Call* call, const ObjectId& object) {
     progress = true;
     if (!TakeArgument(call, &arg)) break;
   }
-  if (progress && call->deps == 0 && !call->completed) RefuseIfTooLarge(call, call->args);
+  if (progress && call->deps == 0 && !call->completed) {
+    if (options_.task_events != nullptr) options_.task_events->SetPendingNode(call->event);
+    RefuseIfTooLarge(call, call->args);
+  }
   return progress && (call->deps == 0 || call->completed);
 }
 
@@ -173,6 +190,7 @@ rpc::CallRequest& CallTable::Send(Call* call, ProcessId worker, std::vector<Valu
   call->attempt = call->tries++;
   call->sent = true;
   call->worker = worker;
+  if (options_.task_events != nullptr) options_.task_events->SetSubmitted(call->event, call->attempt, worker);
   if (call->has_refs) refs_->TicketRequest(&call->args, store_->id(*call), call->attempt);
   auto& request = out_->Send<rpc::CallRequest>(worker);
   request.call = store_->id(*call);
@@ -232,6 +250,7 @@ void CallTable::Succeed(Call* call, std::vector<Value>&& returns) {
   }
   refs_->AcceptReply(&returns, store_->id(*call), call->attempt, call->worker);
   call->completed = true;
+  if (options_.task_events != nullptr) options_.task_events->SetFinished(call->event, out_->now());
   for (uint32_t i = 0; i < call->return_count; ++i) {
     const ObjectId id = store_->result_id(*call, i);
     ObjectEntry* entry = &call->result_at(i);
@@ -250,6 +269,7 @@ void CallTable::Succeed(Call* call, std::vector<Value>&& returns) {
 void CallTable::Fail(Call* call, ErrorInfo error) {
   MANTA_DCHECK(!call->completed);
   call->completed = true;
+  if (options_.task_events != nullptr) options_.task_events->SetFailed(call->event, out_->now(), error);
   if (call->list != nullptr && !call->sent) call->list->Remove(call);
   for (uint32_t i = 0; i < call->entry_count(); ++i) {
     refs_->SetError(store_->result_id(*call, i), &call->result_at(i), error);

@@ -74,6 +74,7 @@ class CallTable {
   Time next_deadline() const { return timers_.empty() ? kInfiniteFuture : timers_.begin()->first; }
 
  private:
+  void Record(Call* call, ActorId actor);
   void AddResults(Call* call, const std::vector<Cookie>& handles);
   void TakeArguments(Call* call, std::vector<rpc::Value> args);
   bool TakeArgument(Call* call, rpc::Value* arg);

@@ -190,9 +190,36 @@ void Mailbox::Start(MailboxCall* call) {
   ++call->lane->running;
   call->started = out_->now();
   running_.push_back({call->request.call, call->request.attempt, call});
-  if (call->lane->actor != nullptr && call->lane->actor->lends) [[unlikely]]
-    LendCpu(call->lane->actor);
+  HostedActor* const actor = call->lane->actor;
+  if (actor != nullptr && actor->lends) [[unlikely]]
+    LendCpu(actor);
+  if (options_.task_events != nullptr) {
+    Record(call, actor == nullptr ? TaskKind::kTask : TaskKind::kActorCall, actor == nullptr ? ActorId{} : actor->id);
+  }
   out_->Act<Execute>().request = std::move(call->request);
+}
+
+void Mailbox::Record(MailboxCall* call, TaskKind kind, ActorId actor) {
+  const rpc::CallRequest& request = call->request;
+  TaskRecord record;
+  record.call = request.call;
+  record.actor = actor;
+  record.parent = request.parent;
+  record.worker = out_->self();
+  record.started_ns = out_->now().time_since_epoch().count();
+  record.attempt = request.attempt;
+  record.kind = kind;
+  record.state = TaskState::kRunning;
+  call->event = options_.task_events->Add(record, request.name, request.function);
+}
+
+void Mailbox::RecordEnd(const MailboxCall& call, const rpc::ErrorInfo& error) {
+  if (options_.task_events == nullptr) return;
+  if (error) {
+    options_.task_events->SetFailed(call.event, out_->now(), error);
+  } else {
+    options_.task_events->SetFinished(call.event, out_->now());
+  }
 }
 
 void Mailbox::OnExecuted(Executed&& executed) {
@@ -228,6 +255,7 @@ void Mailbox::OnExecuted(Executed&& executed) {
 void Mailbox::Reply(MailboxCall* call, Executed&& executed) {
   const CallId& id = call->request.call;
   const uint32_t attempt = call->request.attempt;
+  RecordEnd(*call, executed.error);
   for (uint32_t i = 0; i < executed.returns.size(); ++i) {
     Value& value = executed.returns[i];
     if (value.kind != Value::Kind::kStored) continue;
@@ -275,6 +303,7 @@ void Mailbox::Forget(MailboxCall* call) {
   call->caller = nullptr;
   call->expires = kInfiniteFuture;
   call->serial = 0;
+  call->event = 0;
   call->missing = 0;
   call->caller_dead = call->blocked = false;
   call->failed_argument.reset();

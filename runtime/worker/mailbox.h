@@ -46,6 +46,7 @@ struct MailboxCall {
   Time expires = kInfiniteFuture;
   Time started{};
   uint64_t serial = 0;  // while arguments are missing
+  uint64_t event = 0;   // while it runs: its record in TaskEvents
   uint32_t missing = 0;
   bool caller_dead = false;
   bool blocked = false;
@@ -146,6 +147,8 @@ class Mailbox {
   void AwaitArguments(MailboxCall* call);
   void RunLane(Lane* lane);
   void Start(MailboxCall* call);
+  void Record(MailboxCall* call, TaskKind kind, ActorId actor);
+  void RecordEnd(const MailboxCall& call, const rpc::ErrorInfo& error);
   void Reply(MailboxCall* call, Executed&& executed);
   void Refuse(MailboxCall* call, rpc::ErrorCode code, std::string why);
   void Forget(MailboxCall* call);

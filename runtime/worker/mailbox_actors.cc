@@ -131,6 +131,11 @@ void Mailbox::StartConstruction(HostedActor* actor) {
   if (call->failed_argument) {
     return OnConstructed({.actor = actor->id, .incarnation = actor->incarnation, .error = *call->failed_argument});
   }
+  if (options_.task_events != nullptr) {
+    call->request.name = actor->spec.class_name;
+    call->request.parent = actor->spec.parent;
+    Record(call, TaskKind::kActorCreation, actor->id);
+  }
   auto& construct = out_->Act<ConstructActor>();
   construct.spec = std::move(actor->spec);
   construct.spec.args = std::move(call->request.args);
@@ -153,6 +158,7 @@ void Mailbox::OnConstructed(Constructed constructed) {
   // registers without them.
   const bool ticketed = actor->incarnation == 1 && !constructed.error;
   std::vector<uint32_t> kept = refs_->EndOfCall(call->refs, call->request.call, 0, ticketed);
+  RecordEnd(*call, constructed.error);
   Forget(call);
   if (std::exchange(actor->lends, false)) out_->ToDaemon(rpc::LeaseBlocked{actor->lease, false});
   const bool failed = static_cast<bool>(constructed.error);

@@ -130,6 +130,7 @@ class Process::Impl : private rpc::Channel::Handler, private RemotePeers::Handle
   base::CondVar follower_wake_;
 
   std::unique_ptr<rpc::ShmPort> port_;
+  std::optional<TaskEvents> task_events_;  // written by the core
   std::unique_ptr<ProcessCore> core_ MANTA_GUARDED_BY(mutex_);
   std::vector<ProcessAction> actions_ MANTA_GUARDED_BY(mutex_);
   struct Peer {
@@ -185,7 +186,10 @@ absl::Status Process::Impl::Join(JoinSpec& spec) {
   auto pins = std::make_shared<store::PinTable>(std::move(pin_table));
   sockets_[0] = control_.fd();
   sockets_[1] = store_pair.first.get();
-  std::vector<int> hello_fds = {store_pair.second.get(), pins->fd()};
+  MANTA_ASSIGN_OR_RETURN(TaskEvents task_events, TaskEvents::Create(spec.function_name));
+  task_events_.emplace(std::move(task_events));
+  const base::UniqueFd task_events_fd = task_events_->TakeFd();
+  std::vector<int> hello_fds = {store_pair.second.get(), pins->fd(), task_events_fd.get()};
   if (!is_worker_) hello_fds.push_back(spec.program.get());
   MANTA_RETURN_IF_ERROR(control_.Send(spec.hello, hello_fds));
   store_pair.second.reset();
@@ -212,7 +216,12 @@ absl::Status Process::Impl::Join(JoinSpec& spec) {
   MANTA_RETURN_IF_ERROR(control_.Send(rpc::PeerOffer{self, DaemonOf(self.node), offer.mark}, offer_fds));
   base::MutexLock lock(&mutex_);
   core_ = std::make_unique<ProcessCore>(ProcessOptions{
-      .self = self, .job = job, .name_space = name_space, .function_name = std::move(spec.function_name)});
+      .self = self,
+      .job = job,
+      .name_space = name_space,
+      .function_name = std::move(spec.function_name),
+      .task_events = &*task_events_,
+  });
   offers_[offer.mark] = DaemonOf(self.node);
   MANTA_ASSIGN_OR_RETURN(answer, AwaitControl(deadline));
   OnControlMessage(std::move(answer));

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "runtime/core.h"
+#include "runtime/task_events.h"
 
 namespace manta::runtime {
 
@@ -214,6 +215,7 @@ struct ProcessOptions {
   uint32_t calls_at_worker_max = 1000;                // tasks outstanding at one worker
   uint32_t lease_requests_max = 16;                   // outstanding per shape
   uint64_t inline_bytes_max = 64 << 10;
+  TaskEvents* task_events = nullptr;  // borrowed; null: nobody will ask
 };
 
 struct ProcessCounts {         // for leak audits and `status`

@@ -1,0 +1,30 @@
+// The daemon's answers to people: tasks and log files, which are the shell's; the rest is the core's.
+#include <chrono>
+#include <utility>
+
+#include "runtime/node/daemon.h"
+#include "runtime/node/log_files.h"
+
+namespace manta::runtime {
+
+bool Daemon::TakeTaskEvents(Connection& connection, pid_t pid, const base::UniqueFd& fd) {
+  absl::StatusOr<TaskEventsView> view = TaskEventsView::Map(fd);
+  if (!view.ok()) {
+    Kill(connection, "its task events: " + base::Message(view.status()));
+    return false;
+  }
+  task_rings_.Add(connection.id, pid, *std::move(view));
+  return true;
+}
+
+void Daemon::AnswerStateQuery(const rpc::StateQuery& query) {
+  if (query.kind == rpc::StateKind::kLogs) {
+    spec_.send_to_head(ReadLogs(spec_.log_dir, core_.node(), query));
+    return;
+  }
+  const auto wall = std::chrono::system_clock::now().time_since_epoch();
+  const auto offset = std::chrono::duration_cast<std::chrono::nanoseconds>(wall) - loop_->Now().time_since_epoch();
+  spec_.send_to_head(task_rings_.Describe(query, core_.node(), offset.count()));
+}
+
+}  // namespace manta::runtime
