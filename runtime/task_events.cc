@@ -72,6 +72,7 @@ uint64_t TaskEvents::Add(TaskRecord record, std::string_view name, uint64_t func
     record.name = NameOf(function);
   } else {
     Cut(name, &record.name);
+    record.has_own_name = record.kind != TaskKind::kActorCreation;
   }
   char* const at = RecordAt(memory_, number);
   NumberAt(at).store(0, std::memory_order_relaxed);

@@ -46,8 +46,8 @@ struct TaskRecord {
   uint32_t attempt = 0;
   TaskKind kind = TaskKind::kTask;
   TaskState state = TaskState::kPendingArgs;
-  uint8_t is_own = 0;  // made by this process; else run by it
-  uint8_t unused = 0;
+  uint8_t is_own = 0;        // made by this process; else run by it
+  uint8_t has_own_name = 0;  // the call has; else it is its function's
   rpc::ErrorCode error = rpc::ErrorCode::kNone;
   std::array<char, 30> error_type = {};  // kTaskError: the user's exception, cut
   std::array<char, 64> name = {};        // cut

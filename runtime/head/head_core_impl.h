@@ -90,6 +90,7 @@ struct HeadCore::Impl {
   // ---- head_core_state.cc
   void DescribeNodes(StateRows* rows, bool as_status) const;
   void DescribeJobs(StateRows* rows) const;
+  void DescribePrograms(StateRows* rows) const;
   void DescribeFailures(StateRows* rows) const;
 
   // ---- output

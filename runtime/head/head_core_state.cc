@@ -17,7 +17,8 @@ StateRow NodeRow(const rpc::NodeInfo& info, const char* state, const std::string
   StateRow row;
   row.Text("node_id", ToString(DaemonOf(info.node))).Text("ip", info.address).Bool("is_head", info.beside_head);
   row.Text("state", state).Text("message", message).Text("name", info.name).Number("pid", info.pid);
-  row.Resources("resources_total", info.total).Resources("resources_available", info.available);
+  row.Resources("resources_total", info.total);
+  row.Json("labels", "{}");
   return row;
 }
 
@@ -36,8 +37,10 @@ rpc::StateReply HeadCore::Describe(const rpc::StateQuery& query) const {
       impl_->DescribeNodes(&rows, false);
       break;
     case rpc::StateKind::kJobs:
-    case rpc::StateKind::kPrograms:
       impl_->DescribeJobs(&rows);
+      break;
+    case rpc::StateKind::kPrograms:
+      impl_->DescribePrograms(&rows);
       break;
     case rpc::StateKind::kActors:
       if (query.subject == rpc::kStateSummary) {
@@ -77,8 +80,9 @@ absl::StatusOr<ActorId> HeadCore::FindActor(const std::string& what) const {
 }
 
 void HeadCore::Impl::DescribeNodes(StateRows* rows, bool as_status) const {
-  const auto add = [&](StateRow row) {
+  const auto add = [&](StateRow row, const base::ResourceSet* available) {
     if (as_status) row.Text("row", "node");
+    if (available != nullptr) row.Resources("resources_available", *available);
     return rows->Add(std::move(row));
   };
   for (const auto& [id, node] : nodes_) {
@@ -88,7 +92,8 @@ void HeadCore::Impl::DescribeNodes(StateRows* rows, bool as_status) const {
                                                   : "has not come back to the head yet";
     rpc::NodeInfo info = node.info;
     info.node = id;
-    if (!add(NodeRow(info, state, message))) return;
+    const bool tells_itself = as_status && node.connected;  // newer than its last report
+    if (!add(NodeRow(info, state, message), tells_itself ? nullptr : &node.info.available)) return;
   }
   for (auto key = gone_nodes_.rbegin(); key != gone_nodes_.rend(); ++key) {
     const auto number = head_records::NumberOf(*key);
@@ -96,8 +101,7 @@ void HeadCore::Impl::DescribeNodes(StateRows* rows, bool as_status) const {
     const auto known = gone_infos_.find(*key);
     rpc::NodeInfo info = known == gone_infos_.end() ? rpc::NodeInfo{} : known->second;
     info.node = *number;
-    info.available = {};
-    if (!add(NodeRow(info, "DEAD", obituaries_.at(*key)))) return;
+    if (!add(NodeRow(info, "DEAD", obituaries_.at(*key)), nullptr)) return;
   }
 }
 
@@ -112,6 +116,16 @@ void HeadCore::Impl::DescribeJobs(StateRows* rows) const {
     const auto number = head_records::NumberOf(*key);
     if (!number.ok()) continue;
     if (!rows->Add(StateRow().Number("job_id", static_cast<int64_t>(*number)).Text("status", "ENDED"))) return;
+  }
+}
+
+void HeadCore::Impl::DescribePrograms(StateRows* rows) const {
+  std::map<std::string, std::vector<std::string>> jobs;  // by program
+  for (const auto& [id, job] : jobs_.jobs()) jobs[job.program].push_back(std::to_string(id));
+  for (const auto& [program, ids] : jobs) {
+    StateRow row;
+    row.Text("program", program).Number("jobs", static_cast<int64_t>(ids.size())).TextList("job_ids", ids);
+    if (!rows->Add(std::move(row))) return;
   }
 }
 

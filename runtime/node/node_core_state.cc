@@ -1,6 +1,7 @@
 // What this node knows, for people (rpc/schema/state.capnp). Tasks and log files are the shell's.
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "runtime/actor_rows.h"
@@ -33,6 +34,17 @@ const char* StateName(WorkerPool::State state) {
 }
 
 int64_t Signed(uint64_t number) { return static_cast<int64_t>(number); }
+
+const char* TypeName(const LocalProcess& process) {
+  return process.kind == rpc::ProcessKind::kDriver ? "DRIVER" : "WORKER";
+}
+
+// Of the call that makes it.
+const char* TaskStatus(const node::HomeTable::Holding& holding) {
+  const std::string_view state = holding.state;
+  if (state == "ERROR" || state == "LOST") return "FAILED";
+  return state == "PENDING" || state == "UNKNOWN" ? "PENDING" : "FINISHED";
+}
 
 // As in `ray memory`, the first that holds of: a reference of a process, a message on its way, another object.
 std::string ReferenceType(const node::HomeTable::Holding& holding) {
@@ -125,7 +137,7 @@ void NodeCore::Impl::DescribeWorkers(StateRows* rows) const {
     const ActorHosts::Host* host = hosts_.OfWorker(id);
     StateRow row;
     row.Text("worker_id", ToString(id)).Text("node_id", ToString(DaemonOf(self_))).Number("pid", process.pid);
-    row.Text("worker_type", is_driver ? "DRIVER" : "WORKER").Number("job_id", Signed(process.job));
+    row.Text("worker_type", TypeName(process)).Number("job_id", Signed(process.job));
     row.Text("state", is_driver || worker == nullptr ? "CONNECTED" : StateName(worker->state));
     row.Text("actor_id", host == nullptr ? "" : ToString(host->spec.actor)).Text("program", process.program);
     if (!rows->Add(std::move(row))) return;
@@ -180,7 +192,7 @@ void NodeCore::Impl::DescribeObjects(StateRows* rows) const {
   store_.ForEachLeaving([&](const ObjectId& object, uint64_t size_bytes) {
     if (!room) return;
     StateRow row;
-    row.Text("object_id", ToString(object)).Number("size_bytes", Signed(size_bytes)).Text("state", "LEAVING");
+    row.Text("object_id", ToString(object)).Number("size", Signed(size_bytes)).Text("state", "LEAVING");
     row.Text("node_id", ToString(DaemonOf(self_))).Text("reference_type", "PINNED_IN_MEMORY");
     row.Text("why", "nobody refers to it, and a process of this node may still be reading it");
     room = rows->Add(std::move(row));
@@ -194,11 +206,14 @@ StateRow NodeCore::Impl::ObjectRow(const node::HomeTable::Holding& holding) cons
   for (const ObjectId& container : holding.containers) containers.push_back(ToString(container));
   const LocalProcess* owner = processes_.Find(holding.object.owner);
   StateRow row;
-  row.Text("object_id", ToString(holding.object)).Number("size_bytes", Signed(holding.size_bytes));
-  row.Text("state", holding.state).Text("reference_type", ReferenceType(holding));
+  row.Text("object_id", ToString(holding.object)).Number("size", Signed(holding.size_bytes));
+  row.Text("task_status", TaskStatus(holding))
+      .Text("state", holding.state)
+      .Text("reference_type", ReferenceType(holding));
   row.Text("node_id", ToString(DaemonOf(self_))).TextList("copies", copies).TextList("held_by", holders);
   row.TextList("held_in", containers).Number("in_flight", Signed(holding.tickets));
-  row.Number("pid", owner == nullptr ? 0 : owner->pid).Text("why", WhyHeld(holding));
+  row.Text("type", owner == nullptr ? "" : TypeName(*owner)).Number("pid", owner == nullptr ? 0 : owner->pid);
+  row.Text("ip", options_.address).Text("why", WhyHeld(holding));
   return row;
 }
 
@@ -218,7 +233,7 @@ void NodeCore::Impl::SummarizeObjects(StateRows* rows) const {
                   .Text("state", what.first)
                   .Text("reference_type", what.second)
                   .Number("count", sum.count)
-                  .Number("size_bytes", sum.bytes));
+                  .Number("size", sum.bytes));
   }
 }
 

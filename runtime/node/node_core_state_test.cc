@@ -105,14 +105,14 @@ TEST_F(NodeCoreStateTest, AnObjectIsListedWithItsHoldersUntilItIsReleased) {
   const rpc::StateReply objects = Ask(StateKind::kObjects);
   ASSERT_EQ(objects.rows.size(), 1u);
   EXPECT_EQ(Value(objects, 0, "object_id"), ToString(publish.object));
-  EXPECT_EQ(Value(objects, 0, "size_bytes"), "5");
+  EXPECT_EQ(Value(objects, 0, "size"), "5");
   EXPECT_EQ(Value(objects, 0, "state"), "INLINE");
   EXPECT_EQ(Value(objects, 0, "reference_type"), "LOCAL_REFERENCE");
   EXPECT_EQ(Value(objects, 0, "held_by"), "[\"" + ToString(driver) + "\"]");
   EXPECT_NE(Value(objects, 0, "why"), "");
   const rpc::StateReply summary = Ask(StateKind::kObjects, rpc::kStateSummary);
   ASSERT_EQ(summary.rows.size(), 1u);
-  EXPECT_EQ(Value(summary, 0, "size_bytes"), "5");
+  EXPECT_EQ(Value(summary, 0, "size"), "5");
   From(driver, rpc::RefRelease{publish.object, driver, 0});
   EXPECT_TRUE(Ask(StateKind::kObjects).rows.empty());
 }

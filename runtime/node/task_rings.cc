@@ -166,6 +166,7 @@ void TaskRings::DescribeTasks(const rpc::StateQuery& query, NodeId node, int64_t
     row.Text("task_id", ToString(record.call)).Number("attempt", record.attempt).Text("name", record.name.data());
     row.Text("state", TaskStateName(record.state)).Number("job_id", static_cast<int64_t>(task->job));
     row.Text("actor_id", record.actor ? ToString(record.actor) : "").Text("type", KindName(record.kind));
+    row.Text("function", record.has_own_name != 0 ? "" : record.name.data());
     row.Text("parent", record.parent.number == 0 ? "" : ToString(record.parent));
     row.Text("node_id", record.worker.node == 0 ? "" : ToString(DaemonOf(record.worker.node)));
     row.Text("worker_id", record.worker.number == 0 ? "" : ToString(record.worker));
