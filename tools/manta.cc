@@ -6,7 +6,6 @@
 #include <cstring>
 #include <exception>
 #include <iostream>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,15 +62,13 @@ int main(int argc, char** argv) try {
   int status = 0;
   manta::tools::AddStartVerb(&app, &status);
   manta::tools::AddStopVerb(&app, &status);
-  std::optional<int> exit_code;
-  manta::cli::AddStateVerbs(&app, &exit_code);
+  manta::cli::AddStateVerbs(&app, &status);
   app.footer("Example:\n  manta bench\nEach command has its own --help.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (exit_code) return *exit_code;
   if (*bench) return BenchMain(filter, format, repeats);
   if (*config) {
     std::cout << manta::base::Config::HelpText();

@@ -79,6 +79,7 @@ void HeadServer::Serve(std::unique_ptr<KvStore> store, const KvOpened& opened) {
   shell_ = std::make_unique<HeadShell>(
       loop_, options_.head, std::move(store), [this](NodeId to, rpc::Message message) { SendToNode(to, message); },
       opened);
+  fanout_ = std::make_unique<StateFanout>(&shell_->core());
   for (auto& [id, message] : std::exchange(early_, {})) {
     const auto found = connections_.find(id);
     if (found != connections_.end()) OnMessage(*found->second, std::move(message));
@@ -87,7 +88,10 @@ void HeadServer::Serve(std::unique_ptr<KvStore> store, const KvOpened& opened) {
 
 HeadServer::HeadServer(base::EventLoop* loop, Options options) : loop_(loop), options_(std::move(options)) {}
 
-HeadServer::~HeadServer() { *alive_ = false; }
+HeadServer::~HeadServer() {
+  *alive_ = false;
+  if (state_timer_ != 0) loop_->CancelTimer(state_timer_);
+}
 
 absl::Status HeadServer::Listen() {
   const std::string& address = options_.cluster.address;
@@ -123,10 +127,12 @@ void HeadServer::OnMessage(Connection& connection, rpc::Message message) {
   if (auto* hello = std::get_if<rpc::NodeRegister>(&message); hello != nullptr && connection.node == 0) {
     return Register(connection, std::move(*hello));
   }
+  if (const auto* query = std::get_if<rpc::StateQuery>(&message)) return OnQuery(connection, *query);
   if (connection.node == 0) {
     MANTA_LOG(kWarning) << "a connection is closed: " << rpc::MessageName(message) << " before its NodeRegister";
     return Remove(connection.id());
   }
+  if (auto* reply = std::get_if<rpc::StateReply>(&message)) return OnStateReply(connection.node, std::move(*reply));
   shell_->Receive(connection.node, std::move(message));
 }
 
@@ -134,10 +140,14 @@ void HeadServer::OnClosed(Connection& connection, const absl::Status& why) {
   const NodeId node = connection.node;
   const std::string address = connection.address;
   const bool was_its = node != 0 && by_node_.count(node) != 0 && by_node_[node] == connection.id();
+  if (fanout_ != nullptr) fanout_->ClientGone(connection.id());
   Remove(connection.id());
   if (!was_its) return;
   MANTA_LOG(kInfo) << "the connection of node n" << node << " closed: " << base::Message(why);
   shell_->ConnectionLost(node, false);
+  StateFanout::Output output;
+  fanout_->NodeGone(node, &output);
+  CarryOut(output);
   ConfirmDeath(node, address);
 }
 
@@ -189,6 +199,38 @@ void HeadServer::Bind(uint64_t id, const rpc::NodeAccepted& accepted) {
 void HeadServer::SendToNode(NodeId node, const rpc::Message& message) {
   const auto found = by_node_.find(node);
   if (found != by_node_.end()) connections_[found->second]->Send(message);
+}
+
+// ------------------------------------------------------------------ questions of people
+
+void HeadServer::OnQuery(Connection& connection, const rpc::StateQuery& query) {
+  StateFanout::Output output;
+  const bool is_member = connection.peer.trust == rpc::TrustClass::kMember;
+  fanout_->OnQuery(loop_->Now(), connection.id(), is_member, query, &output);
+  CarryOut(output);
+}
+
+void HeadServer::OnStateReply(NodeId from, rpc::StateReply reply) {
+  StateFanout::Output output;
+  fanout_->OnReply(from, std::move(reply), &output);
+  CarryOut(output);
+}
+
+void HeadServer::CarryOut(const StateFanout::Output& output) {
+  for (const KillActorAsked& asked : output.kills) shell_->KillActor(asked);
+  for (const auto& [node, query] : output.asks) SendToNode(node, query);
+  for (const auto& [client, reply] : output.answers) {
+    const auto found = connections_.find(client);
+    if (found != connections_.end()) found->second->Send(reply);
+  }
+  if (state_timer_ != 0) loop_->CancelTimer(std::exchange(state_timer_, 0));
+  if (fanout_->next_deadline() == kInfiniteFuture) return;
+  state_timer_ = loop_->RunAfter(fanout_->next_deadline() - loop_->Now(), [this] {
+    state_timer_ = 0;
+    StateFanout::Output late;
+    fanout_->Tick(loop_->Now(), &late);
+    CarryOut(late);
+  });
 }
 
 void HeadServer::ConfirmDeath(NodeId node, const std::string& address) {

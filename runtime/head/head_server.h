@@ -24,6 +24,7 @@
 #include "rpc/listener.h"
 #include "runtime/cluster_files.h"
 #include "runtime/head/head_shell.h"
+#include "runtime/head/state_fanout.h"
 
 namespace manta::runtime {
 
@@ -55,12 +56,17 @@ class HeadServer {
   void Bind(uint64_t connection, const rpc::NodeAccepted& accepted);
   void SendToNode(NodeId node, const rpc::Message& message);
   void Remove(uint64_t connection);
+  void OnQuery(Connection& connection, const rpc::StateQuery& query);
+  void OnStateReply(NodeId from, rpc::StateReply reply);
+  void CarryOut(const StateFanout::Output& output);
   void ConfirmDeath(NodeId node, const std::string& address);
 
   base::EventLoop* const loop_;
   const Options options_;
   std::unique_ptr<rpc::Listener> listener_;
   std::unique_ptr<HeadShell> shell_;  // null: not serving yet
+  std::unique_ptr<StateFanout> fanout_;
+  base::TimerId state_timer_ = 0;
   std::vector<std::pair<uint64_t, rpc::Message>> early_;
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<NodeId, uint64_t> by_node_;

@@ -181,10 +181,13 @@ void Daemon::RunActions(std::vector<NodeAction>& actions) {
   }
 }
 
+void Daemon::SendToHead(rpc::Message message) {
+  if (network_ != nullptr) return network_->SendToHead(message);
+  spec_.send_to_head(std::move(message));
+}
+
 void Daemon::Run(SendMessage& action) {
-  if (action.to == kHead) {
-    return network_ != nullptr ? network_->SendToHead(action.message) : spec_.send_to_head(std::move(action.message));
-  }
+  if (action.to == kHead) return SendToHead(std::move(action.message));
   if (action.to == DaemonOf(core_.node())) {
     later_.push_back(MessageReceived{action.to, std::move(action.message)});
     return;

@@ -144,6 +144,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
 
   void Handle(NodeEvent event);
   void RunActions(std::vector<NodeAction>& actions);
+  void SendToHead(rpc::Message message);
   void Run(SendMessage& action);
   void Run(Welcome& action);
   void Run(Refuse& action);

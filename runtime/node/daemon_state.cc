@@ -19,12 +19,11 @@ bool Daemon::TakeTaskEvents(Connection& connection, pid_t pid, const base::Uniqu
 
 void Daemon::AnswerStateQuery(const rpc::StateQuery& query) {
   if (query.kind == rpc::StateKind::kLogs) {
-    spec_.send_to_head(ReadLogs(spec_.log_dir, core_.node(), query));
-    return;
+    return SendToHead(ReadLogs(spec_.log_dir, core_.node(), query));
   }
   const auto wall = std::chrono::system_clock::now().time_since_epoch();
   const auto offset = std::chrono::duration_cast<std::chrono::nanoseconds>(wall) - loop_->Now().time_since_epoch();
-  spec_.send_to_head(task_rings_.Describe(query, core_.node(), offset.count()));
+  SendToHead(task_rings_.Describe(query, core_.node(), offset.count()));
 }
 
 }  // namespace manta::runtime

@@ -16,6 +16,14 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+runtime::ClusterIdentity ClusterAt(const std::string& address) {
+  runtime::ClusterIdentity cluster;
+  cluster.address = address;
+  cluster.cluster_id = "test";
+  cluster.secret = rpc::Sha256("secret");
+  return cluster;
+}
+
 // A head on a thread of its own that answers every question with `answer`.
 class FakeHead final : private rpc::SocketChannel::Handler {
  public:
@@ -36,7 +44,7 @@ class FakeHead final : private rpc::SocketChannel::Handler {
     loop_.Stop();
     thread_.join();
   }
-  runtime::ClusterIdentity cluster() const { return {listener_->address(), "test", rpc::Sha256("secret")}; }
+  runtime::ClusterIdentity cluster() const { return ClusterAt(listener_->address()); }
 
  private:
   void OnMessage(rpc::Channel& channel, rpc::Message message) override {
@@ -99,7 +107,7 @@ TEST(HeadClient, AnotherClustersSecretIsRefused) {
 TEST(HeadClient, NobodyListensIsUnavailable) {
   const auto free = rpc::ListenOn("127.0.0.1:0");
   const std::string address = rpc::LocalAddress(free->get()).value();
-  runtime::ClusterIdentity cluster{address, "test", rpc::Sha256("secret")};
+  runtime::ClusterIdentity cluster = ClusterAt(address);
   // Listens, accepts by the kernel, says nothing.
   const absl::Status silent = HeadClient::Connect(cluster, rpc::TrustClass::kReader, milliseconds(100)).status();
   EXPECT_TRUE(absl::IsDeadlineExceeded(silent)) << silent;

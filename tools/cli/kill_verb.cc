@@ -31,7 +31,7 @@ absl::Status RunKill(const KillOptions& options) {
 
 }  // namespace
 
-void AddKillVerb(CLI::App* app, std::optional<int>* exit_code) {
+void AddKillVerb(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<KillOptions>();
   CLI::App* verb = app->add_subcommand("kill", "End an actor; it is restarted if it may be");
   verb->add_option("actor", options->actor, "Its id, its name, or NAMESPACE/NAME")->required()->type_name("ACTOR");

@@ -130,7 +130,7 @@ void AddLimit(CLI::App* verb, ListOptions* options) {
 
 }  // namespace
 
-void AddListVerbs(CLI::App* app, std::optional<int>* exit_code) {
+void AddListVerbs(CLI::App* app, int* exit_code) {
   auto list = std::make_shared<ListOptions>();
   std::vector<std::string> kinds;
   for (const auto& [name, kind] : Kinds()) kinds.push_back(name);

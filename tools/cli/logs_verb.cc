@@ -151,7 +151,7 @@ absl::Status RunLogs(const LogsOptions& options) {
 
 }  // namespace
 
-void AddLogsVerb(CLI::App* app, std::optional<int>* exit_code) {
+void AddLogsVerb(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<LogsOptions>();
   CLI::App* verb = app->add_subcommand("logs", "Which log files there are, or what is in one's");
   CLI::Option* node = verb->add_option("--node", options->node, "The node daemon's own log")->type_name("NODE");

@@ -4,7 +4,7 @@
 
 namespace manta::cli {
 
-void AddStateVerbs(CLI::App* app, std::optional<int>* exit_code) {
+void AddStateVerbs(CLI::App* app, int* exit_code) {
   AddStatusVerb(app, exit_code);
   AddListVerbs(app, exit_code);
   AddLogsVerb(app, exit_code);

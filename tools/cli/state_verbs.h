@@ -5,8 +5,6 @@
 #ifndef MANTA_TOOLS_CLI_STATE_VERBS_H_
 #define MANTA_TOOLS_CLI_STATE_VERBS_H_
 
-#include <optional>
-
 namespace CLI {
 class App;
 }
@@ -15,7 +13,7 @@ namespace manta::cli {
 
 // Adds them to `app`. While it parses, the verb that is given runs and leaves its exit code in `*exit_code`, which must
 // outlive the app.
-void AddStateVerbs(CLI::App* app, std::optional<int>* exit_code);
+void AddStateVerbs(CLI::App* app, int* exit_code);
 
 }  // namespace manta::cli
 

@@ -40,7 +40,7 @@ absl::Status RunStatus(const StatusOptions& options) {
 
 }  // namespace
 
-void AddStatusVerb(CLI::App* app, std::optional<int>* exit_code) {
+void AddStatusVerb(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<StatusOptions>();
   CLI::App* verb = app->add_subcommand("status", "What a cluster has, uses, waits for, and what failed lately");
   verb->add_flag("--watch", options->watch, "Again and again, until interrupted");

@@ -11,7 +11,7 @@
 namespace manta::cli {
 
 void SetUpVerb(CLI::App* verb, std::shared_ptr<VerbOptions> options, std::function<absl::Status()> run,
-               std::optional<int>* exit_code) {
+               int* exit_code) {
   verb->add_option("--format", options->format, "table, or json for scripts")->check(CLI::IsMember({"table", "json"}));
   verb->add_option("--address", options->address, "The cluster's head, else MANTA_ADDRESS, else the one found here")
       ->type_name("HOST:PORT");

@@ -33,8 +33,7 @@ struct VerbOptions {
 };
 
 // Adds the options to `verb`, and has `run` called, its status told on stderr and turned into an exit code.
-void SetUpVerb(CLI::App* verb, std::shared_ptr<VerbOptions> options, std::function<absl::Status()> run,
-               std::optional<int>* exit_code);
+void SetUpVerb(CLI::App* verb, std::shared_ptr<VerbOptions> options, std::function<absl::Status()> run, int* exit_code);
 // kNotFound, kUnavailable, kDeadlineExceeded: there is no cluster; kInvalidArgument: usage.
 int ExitCodeOf(const absl::Status& status);
 
@@ -48,10 +47,10 @@ absl::StatusOr<Connection> ConnectToHead(const VerbOptions& options, rpc::TrustC
 absl::StatusOr<rpc::StateReply> Ask(HeadClient* head, const rpc::StateQuery& query);
 
 // A verb, or a group of them: added to `app` by the file named after it.
-void AddStatusVerb(CLI::App* app, std::optional<int>* exit_code);
-void AddListVerbs(CLI::App* app, std::optional<int>* exit_code);  // list, summary, memory
-void AddLogsVerb(CLI::App* app, std::optional<int>* exit_code);
-void AddKillVerb(CLI::App* app, std::optional<int>* exit_code);
+void AddStatusVerb(CLI::App* app, int* exit_code);
+void AddListVerbs(CLI::App* app, int* exit_code);  // list, summary, memory
+void AddLogsVerb(CLI::App* app, int* exit_code);
+void AddKillVerb(CLI::App* app, int* exit_code);
 
 // On stderr, on stdout.
 void Warn(const std::string& text);
