@@ -21,6 +21,8 @@ class Channel {
    public:
     virtual ~Handler() = default;
     virtual void OnMessage(Channel& channel, Message message) = 0;
+    // Sockets: what has arrived has been handed over, for now. For handlers that take messages together.
+    virtual void OnTurnEnd(Channel& channel) { (void)channel; }
     // The peer is gone, or broke the protocol (kInvalidArgument: a bad frame; of a process of our own
     // host, that ends the process).
     virtual void OnClosed(Channel& channel, const absl::Status& why) = 0;

@@ -10,6 +10,7 @@ namespace manta::rpc {
 namespace {
 
 constexpr size_t kGatherBytesMin = 1024;
+constexpr size_t kDirectMessagesMax = 16;  // unacknowledged; beyond, messages are written together
 
 SessionChannel::Options Completed(SessionChannel::Options options) {
   // A link loses nothing while it lasts.
@@ -88,9 +89,11 @@ void SessionChannel::SendWaiting() {
 // Without a link they are lost, which is what the session is for.
 void SessionChannel::Transmit(const std::vector<Packet>& packets) {
   if (linked_ == nullptr) return;
+  // Somebody who has not waited for the answers to so many will not wait for the next one, either.
+  const bool together = session_.unacked_messages() > kDirectMessagesMax;
   for (const Packet& packet : packets) {
     const absl::Status status =
-        linked_->SendPacket(packet.seq, packet.ack, packet.message ? &*packet.message : nullptr);
+        linked_->SendPacket(packet.seq, packet.ack, packet.message ? &*packet.message : nullptr, together);
     if (status.ok()) continue;
     // Above the limits: it can never be sent, and what follows may not overtake it.
     closed_ = true;
@@ -174,6 +177,7 @@ void SessionChannel::StartGivingUp() {
 }
 
 void SessionChannel::OnClosed(Channel&, const absl::Status& why) {
+  if (!done_) handler_->OnTurnEnd(*this);
   last_error_ = why;
   // Broken rules do not get better by another connection; neither do refusals, but for "busy".
   const bool busy = absl::IsResourceExhausted(why) && !linked();

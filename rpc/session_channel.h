@@ -79,6 +79,7 @@ class SessionChannel final : public Channel, private SocketChannel::Handler {
   // SocketChannel::Handler
   void OnAuthenticated(SocketChannel& link, const PeerIdentity& peer) override;
   void OnMessage(Channel& link, Message message) override;
+  void OnTurnEnd(Channel&) override { handler_->OnTurnEnd(*this); }
   void OnPacket(SocketChannel& link, uint64_t seq, uint64_t ack, std::optional<Message> message) override;
   void OnClosed(Channel& link, const absl::Status& why) override;
 

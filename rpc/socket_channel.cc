@@ -131,16 +131,16 @@ absl::Status SocketChannel::SendDescriptors(const Message& message, std::vector<
   return SendFrame({}, &message, std::move(descriptors));
 }
 
-absl::Status SocketChannel::SendPacket(uint64_t seq, uint64_t ack, const Message* message) {
+absl::Status SocketChannel::SendPacket(uint64_t seq, uint64_t ack, const Message* message, bool together) {
   FrameHeader header;
   header.type = kAckFrameType;
   header.seq = seq;
   header.ack = ack;
-  return SendFrame(header, message, {});
+  return SendFrame(header, message, {}, together);
 }
 
 absl::Status SocketChannel::SendFrame(FrameHeader header, const Message* message,
-                                      std::vector<base::UniqueFd> descriptors) {
+                                      std::vector<base::UniqueFd> descriptors, bool together) {
   const base::MutexLock lock(&mutex_);
   if (closed_) return absl::OkStatus();
   if (message != nullptr) {
@@ -149,7 +149,7 @@ absl::Status SocketChannel::SendFrame(FrameHeader header, const Message* message
     if (encoded_.size() > size_max) return TooLarge(*message, encoded_.size(), size_max);
   }
   queue_.Append(header, message == nullptr ? nullptr : &encoded_, std::move(descriptors));
-  const bool loop_must_flush = LoopMustFlush();
+  const bool loop_must_flush = LoopMustFlush(together);
   queued_bytes_.store(queue_.bytes(), std::memory_order_relaxed);
   if (!loop_must_flush || post_pending_) return absl::OkStatus();
   post_pending_ = true;
@@ -162,7 +162,7 @@ absl::Status SocketChannel::SendFrame(FrameHeader header, const Message* message
 
 // Sees to a frame that was just queued. A caller's own thread writes it at once; the loop's thread writes all messages
 // of a turn together.
-bool SocketChannel::LoopMustFlush() {
+bool SocketChannel::LoopMustFlush(bool together) {
   if (queue_.bytes() > options_.queued_bytes_max) {
     Break(base::Error(absl::StatusCode::kResourceExhausted,
                       std::to_string(queue_.bytes()) + " bytes wait for a peer that does not read; the limit is " +
@@ -170,7 +170,7 @@ bool SocketChannel::LoopMustFlush() {
     return true;
   }
   if (!may_send_ || full_ || receiving_) return false;
-  return loop_->IsLoopThread() || !FlushNow();
+  return together || loop_->IsLoopThread() || !FlushNow();
 }
 
 // False: the loop must see to it (the socket is full, or broken).
@@ -236,6 +236,7 @@ void SocketChannel::OnEvents(int events) {
   }
   if (!*alive || state_ == State::kClosed || (events & base::kReadable) == 0) return;
   Receive();
+  if (*alive && state_ == State::kOpen) handler_->OnTurnEnd(*this);
   if (*alive && state_ == State::kOpen) Flush();
 }
 

@@ -98,8 +98,9 @@ class SocketChannel final : public Channel {
   // The descriptors arrive with the message, as duplicates; ours are closed once they are sent. kInvalidArgument: more
   // than kFrameDescriptorsMax, or not a unix socket.
   absl::Status SendDescriptors(const Message& message, std::vector<base::UniqueFd> descriptors);
-  // A session's packet; null: an acknowledgement alone.
-  absl::Status SendPacket(uint64_t seq, uint64_t ack, const Message* message);
+  // A session's packet; null: an acknowledgement alone. `together`: more is likely to follow at once, so the loop's
+  // thread writes it with what comes until then.
+  absl::Status SendPacket(uint64_t seq, uint64_t ack, const Message* message, bool together = false);
   // Writes what the socket takes now, drops the rest, closes. OnClosed is not called.
   void Close() override;
   size_t queued_bytes() const override { return queued_bytes_.load(std::memory_order_relaxed); }
@@ -122,8 +123,9 @@ class SocketChannel final : public Channel {
   void BeginOpen(std::string early);
 
   // Sending.
-  absl::Status SendFrame(FrameHeader header, const Message* message, std::vector<base::UniqueFd> descriptors);
-  bool LoopMustFlush() MANTA_REQUIRES(mutex_);
+  absl::Status SendFrame(FrameHeader header, const Message* message, std::vector<base::UniqueFd> descriptors,
+                         bool together = false);
+  bool LoopMustFlush(bool together) MANTA_REQUIRES(mutex_);
   bool FlushNow() MANTA_REQUIRES(mutex_);
   void Break(absl::Status why) MANTA_REQUIRES(mutex_);
   void Flush();

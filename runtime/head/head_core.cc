@@ -342,7 +342,11 @@ void HeadCore::Impl::DeclareDead(NodeId node, const std::string& reason) {
 void HeadCore::Impl::SendView() {
   rpc::ClusterView view;
   view.version = ++view_version_;
-  for (const auto& [id, node] : nodes_) view.nodes.push_back(node.info);
+  for (const auto& [id, node] : nodes_) {
+    view.nodes.push_back(node.info);
+    // Known from an earlier life of the head, and not heard of since: nothing is sent there for its room.
+    if (!node.registered) view.nodes.back().available = {};
+  }
   for (const auto& [id, node] : nodes_) Send(id, view);
   view_changed_ = false;
   view_stale_ = false;

@@ -87,7 +87,7 @@ class Process::Impl : private rpc::Channel::Handler, private RemotePeers::Handle
   void DialPeer(ProcessId peer) override;
   void OnPeerConnected(ProcessId peer) override;
   void OnPeerUnreachable(ProcessId peer, const std::string& why) override;
-  void OnPeerMessage(ProcessId from, rpc::Message message) override;
+  void OnPeerMessages(ProcessId from, std::vector<rpc::Message>& messages) override;
   void OnPeerBroke(ProcessId peer, const absl::Status& why) override;
   bool IsRemote(ProcessId peer) const { return peer.node != self.node; }
 
@@ -693,11 +693,11 @@ void Process::Impl::OnPeerConnected(ProcessId peer) { Submit(PeerConnected{peer}
 
 void Process::Impl::OnPeerUnreachable(ProcessId peer, const std::string& why) { Submit(PeerUnreachable{peer, why}); }
 
-void Process::Impl::OnPeerMessage(ProcessId from, rpc::Message message) {
+void Process::Impl::OnPeerMessages(ProcessId from, std::vector<rpc::Message>& messages) {
   base::MutexLock lock(&mutex_);
   if (core_ == nullptr) return;
   now_ = base::SystemClock().Now();
-  Handle(MessageReceived{from, std::move(message)});
+  for (rpc::Message& message : messages) Handle(MessageReceived{from, std::move(message)});
   EndTurn();
 }
 

@@ -124,13 +124,18 @@ bool RemotePeers::Send(ProcessId to, const rpc::Message& message) {
   return true;
 }
 
-void RemotePeers::OnMessage(rpc::Channel& channel, rpc::Message message) {
+void RemotePeers::OnMessage(rpc::Channel&, rpc::Message message) { arrived_.push_back(std::move(message)); }
+
+void RemotePeers::OnTurnEnd(rpc::Channel& channel) {
+  if (arrived_.empty()) return;
   const ProcessId from = channel.peer();
+  bool lives = false;
   {
     const base::MutexLock lock(&mutex_);
-    if (!peers_.contains(from)) return;  // dropped: it is dead
+    lives = peers_.contains(from);
   }
-  handler_->OnPeerMessage(from, std::move(message));
+  if (lives) handler_->OnPeerMessages(from, arrived_);
+  arrived_.clear();
 }
 
 void RemotePeers::OnClosed(rpc::Channel& channel, const absl::Status& why) {

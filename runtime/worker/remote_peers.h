@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "base/mutex.h"
@@ -31,7 +32,8 @@ class RemotePeers final : private rpc::Channel::Handler {
     virtual void OnPeerConnected(ProcessId peer) = 0;
     // Nobody of that id is there any more.
     virtual void OnPeerUnreachable(ProcessId peer, const std::string& why) = 0;
-    virtual void OnPeerMessage(ProcessId from, rpc::Message message) = 0;
+    // In the order in which they came.
+    virtual void OnPeerMessages(ProcessId from, std::vector<rpc::Message>& messages) = 0;
     // The session has lost messages, or the peer broke the protocol: nothing more comes from it.
     virtual void OnPeerBroke(ProcessId peer, const absl::Status& why) = 0;
   };
@@ -59,6 +61,7 @@ class RemotePeers final : private rpc::Channel::Handler {
 
   // rpc::Channel::Handler
   void OnMessage(rpc::Channel& channel, rpc::Message message) override;
+  void OnTurnEnd(rpc::Channel& channel) override;
   void OnClosed(rpc::Channel& channel, const absl::Status& why) override;
 
   void OnRefused(const rpc::PeerLink& link);
@@ -66,6 +69,7 @@ class RemotePeers final : private rpc::Channel::Handler {
   void Erase(std::map<ProcessId, Peer>::iterator peer) MANTA_REQUIRES(mutex_);
 
   base::EventLoop* const loop_;
+  std::vector<rpc::Message> arrived_;  // in this turn, of one channel
   const ProcessId self_;
   Handler* const handler_;
   base::Mutex mutex_;  // taken under the process's core lock, never around the handler's calls
