@@ -13,12 +13,14 @@ namespace {
 
 constexpr size_t kFailuresMax = 10;  // of a kind, in the status
 
+std::string IpOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
 StateRow NodeRow(const rpc::NodeInfo& info, const char* state, const std::string& message) {
   StateRow row;
-  row.Text("node_id", ToString(DaemonOf(info.node))).Text("ip", info.address).Bool("is_head", info.beside_head);
+  row.Text("node_id", ToString(DaemonOf(info.node))).Text("ip", IpOf(info.address)).Bool("is_head", info.beside_head);
   row.Text("state", state).Text("message", message).Text("name", info.name).Number("pid", info.pid);
   row.Resources("resources_total", info.total);
-  row.Json("labels", "{}");
+  row.Json("labels", "{}").Text("address", info.address);
   return row;
 }
 

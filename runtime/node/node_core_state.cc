@@ -213,7 +213,7 @@ StateRow NodeCore::Impl::ObjectRow(const node::HomeTable::Holding& holding) cons
   row.Text("node_id", ToString(DaemonOf(self_))).TextList("copies", copies).TextList("held_by", holders);
   row.TextList("held_in", containers).Number("in_flight", Signed(holding.tickets));
   row.Text("type", owner == nullptr ? "" : TypeName(*owner)).Number("pid", owner == nullptr ? 0 : owner->pid);
-  row.Text("ip", options_.address).Text("why", WhyHeld(holding));
+  row.Text("ip", address_.substr(0, address_.rfind(':'))).Text("why", WhyHeld(holding));
   return row;
 }
 

@@ -54,8 +54,8 @@ struct Wanted {
 absl::StatusOr<Wanted> WantedOf(const LogsOptions& options, HeadClient* head) {
   if (!options.node.empty()) {
     MANTA_ASSIGN_OR_RETURN(const Json nodes, AskRows(head, rpc::StateKind::kNodes));
-    MANTA_ASSIGN_OR_RETURN(const Json node, FindRow(nodes, "node_id", options.node));
-    return Wanted{options.node, "node-" + TextAt(node, "pid") + "."};
+    MANTA_RETURN_IF_ERROR(FindRow(nodes, "node_id", options.node).status());
+    return Wanted{options.node, "node"};
   }
   std::string worker = options.worker;
   if (!options.actor.empty()) {

@@ -71,7 +71,7 @@ std::string RenderNodes(const Json& nodes, const Look& look) {
         told ? CellOf("size", At(node, "store_bytes_used")) + " of " + CellOf("size", At(node, "store_bytes_total"))
              : "";
     const std::string name = TextAt(node, "name") + (At(node, "is_head") == true ? " (head)" : "");
-    table.Add({TextAt(node, "node_id"), TextAt(node, "state"), name, TextAt(node, "ip"),
+    table.Add({TextAt(node, "node_id"), TextAt(node, "state"), name, TextAt(node, "address"),
                IsDead(node) ? "" : ResourcesOfNode(node), store, TextAt(node, "workers"), TextAt(node, "message")});
   }
   return table.Render(look);
