@@ -294,12 +294,23 @@ void ClusterBackend::OnComplete(runtime::Complete complete) {
   const bool failed = static_cast<bool>(complete.error);
   ref->value = std::move(complete.value);
   ref->error = std::move(complete.error);
-  if (ref->is_call) {
+  SetState(ref, failed ? ClusterRef::kError : ClusterRef::kValue);
+}
+
+void ClusterBackend::OnElsewhere(runtime::Elsewhere elsewhere) {
+  ClusterRef* ref = ClusterRef::FromCookie(elsewhere.handle);
+  if (ref->state.load(std::memory_order_relaxed) == ClusterRef::kPending) SetState(ref, ClusterRef::kElsewhere);
+}
+
+// A call ends with the first state that it gets.
+void ClusterBackend::SetState(ClusterRef* ref, ClusterRef::State state) {
+  const bool ends = ref->is_call && ref->state.load(std::memory_order_relaxed) == ClusterRef::kPending;
+  if (ends) {
     if (ref->calls) ref->calls->pending.fetch_sub(1, std::memory_order_relaxed);
     calls_pending_.fetch_sub(1, std::memory_order_release);
   }
-  ref->state.store(failed ? ClusterRef::kError : ClusterRef::kValue);
-  if (ref->is_call && ref->ends.fetch_or(ClusterRef::kCompleted) == ClusterRef::kDropped) {
+  ref->state.store(state);
+  if (ends && ref->ends.fetch_or(ClusterRef::kCompleted) == ClusterRef::kDropped) {
     process_->SubmitDrop(&ref->drop);
   }
 }

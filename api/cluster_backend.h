@@ -76,6 +76,7 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
 
   // runtime::Process::Host
   void OnComplete(runtime::Complete complete) override;
+  void OnElsewhere(runtime::Elsewhere elsewhere) override;
   void OnActorLookedUp(const runtime::ActorLookedUp& found) override;
   void OnActorChanged(const rpc::ActorUpdate& update) override;
   void OnWaitingFor(const runtime::WaitingFor& waiting) override;
@@ -97,6 +98,7 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
   // WaitUntil that lends the CPU of the running task after 1 ms.
   bool BlockUntil(const std::function<bool()>& done, Time deadline);
   std::shared_ptr<ActorCallCount> CallsOf(const RefHandle& actor);
+  void SetState(ClusterRef* ref, ClusterRef::State state);
   void TakeCredit(ActorCallCount& calls, const RefHandle& actor);
   std::vector<RefHandle> SubmitCall(runtime::SubmitCall call, std::vector<Argument> args, uint32_t return_count,
                                     const CallOptions& options, const std::shared_ptr<ActorCallCount>& calls);

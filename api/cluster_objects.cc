@@ -215,9 +215,11 @@ Payload ClusterBackend::ToPayload(const rpc::Value& value, const RefHandle& obje
 
 bool ClusterBackend::WaitReady(ClusterRef* ref, Time deadline) {
   if (ref->ready()) return true;
-  if (ref->adopted) process_->Submit(runtime::RefWanted{ref->object});
   const auto ready = [ref] { return ref->ready(); };
   const Time log_at = process_->Now() + kWaitLogAfter;
+  // The result of an own call is asked for once it is known to lie elsewhere: few do.
+  if (!ref->adopted) BlockUntil([ref] { return ref->ready() || ref->elsewhere(); }, std::min(deadline, log_at));
+  if (ref->adopted || ref->elsewhere()) process_->Submit(runtime::RefWanted{ref->object});
   if (BlockUntil(ready, std::min(deadline, log_at))) return true;
   if (deadline <= log_at) return false;
   process_->Submit(runtime::RefWanted{ref->object});  // the log tells what it waits for
@@ -269,14 +271,23 @@ void ClusterBackend::Wait(const std::vector<const RefHandle*>& refs, size_t coun
     ClusterRef* ref = Of(*handle);
     if (!ref->ready() && ref->adopted) process_->Submit(runtime::RefWanted{ref->object});
   }
-  // Each turn looks only at what was not ready before.
-  std::vector<ClusterRef*> pending;
+  // Each turn looks only at what was not ready before. What is found to lie elsewhere is asked for, once.
+  std::vector<ClusterRef*> pending, elsewhere, coming;
   for (const RefHandle* handle : refs) pending.push_back(Of(*handle));
-  auto enough = [&] {
-    std::erase_if(pending, [](const ClusterRef* ref) { return ref->ready(); });
-    return refs.size() - pending.size() >= count;
+  const auto look = [&] {
+    std::erase_if(coming, [](const ClusterRef* ref) { return ref->ready(); });
+    std::erase_if(pending, [&](ClusterRef* ref) {
+      const bool is_elsewhere = ref->elsewhere();
+      if (is_elsewhere) elsewhere.push_back(ref);
+      return is_elsewhere || ref->ready();
+    });
+    return !elsewhere.empty() || refs.size() - pending.size() - coming.size() >= count;
   };
-  (void)BlockUntil(enough, ToTime(deadline));
+  while (BlockUntil(look, ToTime(deadline)) && !elsewhere.empty()) {
+    for (const ClusterRef* ref : elsewhere) process_->Submit(runtime::RefWanted{ref->object});
+    coming.insert(coming.end(), elsewhere.begin(), elsewhere.end());
+    elsewhere.clear();
+  }
   for (size_t i = 0; i < refs.size(); ++i) (*ready)[i] = Of(*refs[i])->ready();
 }
 

@@ -20,9 +20,10 @@ struct ActorCallCount {
 inline ObjectId ToObjectId(const ObjectKey& key) { return {{key.node, key.process}, key.number, key.index}; }
 inline ObjectKey ToKey(const ObjectId& id) { return {id.owner.node, id.owner.number, id.number, id.index}; }
 
-// Written under the core lock (OnComplete) before `state` is released; read by any thread after it was acquired.
+// Written under the core lock (SetState) before `state` is released; read by any thread after it was acquired.
 struct ClusterRef : RefState {
-  enum State : uint8_t { kPending, kValue, kError };
+  // kElsewhere: the call has ended, and its value lies on another node until it is wanted.
+  enum State : uint8_t { kPending, kElsewhere, kValue, kError };
 
   ClusterRef(Backend* backend, const ObjectId& id) : RefState(backend, ToKey(id)), object(id) {
     drop.object = id;
@@ -31,7 +32,8 @@ struct ClusterRef : RefState {
   }
   runtime::Cookie cookie() const { return reinterpret_cast<runtime::Cookie>(this); }
   static ClusterRef* FromCookie(runtime::Cookie cookie) { return reinterpret_cast<ClusterRef*>(cookie); }
-  bool ready() const { return state.load(std::memory_order_acquire) != kPending; }
+  bool ready() const { return state.load(std::memory_order_acquire) >= kValue; }
+  bool elsewhere() const { return state.load(std::memory_order_acquire) == kElsewhere; }
 
   const ObjectId object;
   std::atomic<uint8_t> state{kPending};

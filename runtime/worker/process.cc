@@ -324,6 +324,9 @@ void Process::Impl::Handle(ProcessEvent event) {
     } else if (auto* complete = std::get_if<Complete>(&action)) {
       host_->OnComplete(std::move(*complete));
       something_ready_ = true;
+    } else if (const auto* elsewhere = std::get_if<Elsewhere>(&action)) {
+      host_->OnElsewhere(*elsewhere);
+      something_ready_ = true;
     } else if (auto* execute = std::get_if<Execute>(&action)) {
       runnable_.emplace_back(std::move(*execute));
       runnable_count_.store(runnable_.size(), std::memory_order_release);

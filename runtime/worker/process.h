@@ -34,6 +34,7 @@ class Process {
     virtual ~Host() = default;
     // Under the core lock, on any thread; must neither block nor call the process (SubmitDrop is allowed).
     virtual void OnComplete(Complete complete) = 0;
+    virtual void OnElsewhere(Elsewhere elsewhere) = 0;
     virtual void OnActorLookedUp(const ActorLookedUp& found) = 0;
     virtual void OnActorChanged(const rpc::ActorUpdate& update) = 0;
     virtual void OnWaitingFor(const WaitingFor& waiting) = 0;

@@ -161,6 +161,11 @@ struct Complete {
   rpc::Value value;
   rpc::ErrorInfo error;
 };
+// The call that `handle` is the result of has ended; its value lies on another node and stays there until somebody
+// wants it (RefWanted). Then Complete follows. May be said again.
+struct Elsewhere {
+  Cookie handle = 0;
+};
 // Run a task or a method of the hosted actor. At most max_concurrency of an actor, one task, at a time.
 struct Execute {
   rpc::CallRequest request;
@@ -189,8 +194,9 @@ struct ExitProcess {
   bool graceful = true;
 };
 
-using ProcessActionVariant = std::variant<SendMessage, Connect, Disconnect, Complete, Execute, ConstructActor,
-                                          ActorLookedUp, ActorChanged, WaitingFor, ExitProcess, LogLine>;
+using ProcessActionVariant =
+    std::variant<SendMessage, Connect, Disconnect, Complete, Elsewhere, Execute, ConstructActor, ActorLookedUp,
+                 ActorChanged, WaitingFor, ExitProcess, LogLine>;
 struct ProcessAction : ProcessActionVariant {
   using ProcessActionVariant::ProcessActionVariant;
   using ProcessActionVariant::operator=;

@@ -155,6 +155,10 @@ TEST_F(RefTable, AStoredResultIsReleasedWithTheNodeItWasSealedOn) {
   const rpc::CallRequest request = SentOne<rpc::CallRequest>();
   Reply(request, Stored(result, kOtherNode));
   EXPECT_FALSE(IsDone(result)) << "it is not on this node";
+  const auto elsewhere = Take<Elsewhere>();
+  ASSERT_EQ(elsewhere.size(), 1u) << "the call has ended all the same";
+  EXPECT_EQ(elsewhere[0].handle, result.number);
+  EXPECT_TRUE(Sent<rpc::ObjectResolve>(kDaemon).empty()) << "nobody wants it yet";
   Feed(RefWanted{result});
   Feed(RefWanted{result});
   EXPECT_EQ(SentOne<rpc::ObjectResolve>(kDaemon).object, result);

@@ -45,6 +45,8 @@ void RefTable::Settled(const ObjectId& id, ObjectEntry* entry) {
     if (entry->waiting != 0) CompleteWaiting(entry);
   } else if (entry->wanted || entry->waiters) {
     Resolve(id, entry);
+  } else if (entry->owned && entry->waiting != 0) {
+    out_->Act<Elsewhere>().handle = entry->waiting;
   }
 }
 

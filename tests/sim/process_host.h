@@ -93,6 +93,7 @@ class ProcessHost : public Host {
   void Run(runtime::Connect& action);
   void Run(runtime::Disconnect& action);
   void Run(runtime::Complete& action);
+  void Run(runtime::Elsewhere&) {}  // its scripts want what they wait for
   void Run(runtime::Execute& action);
   void Run(runtime::ConstructActor& action);
   void Run(runtime::ActorLookedUp& action);
