@@ -96,6 +96,20 @@ bool IsAlive(pid_t pid) {
   return close != std::string::npos && close + 2 < stat.size() && stat[close + 2] != 'Z';
 }
 
+std::string TailsOf(const std::string& directory) {
+  constexpr size_t kShownBytesMax = 6000;
+  std::string text;
+  std::error_code ignored;
+  for (auto entry = std::filesystem::recursive_directory_iterator(directory, ignored);
+       entry != std::filesystem::recursive_directory_iterator(); entry.increment(ignored)) {
+    const std::string content = entry->is_regular_file(ignored) ? ReadFile(entry->path().string()) : "";
+    if (content.empty()) continue;
+    text += "--- " + entry->path().string().substr(directory.size() + 1) + "\n" +
+            content.substr(content.size() > kShownBytesMax ? content.size() - kShownBytesMax : 0) + "\n";
+  }
+  return text;
+}
+
 // ------------------------------------------------------------------ scenarios
 
 bool RegisterScenario(const char* name, ScenarioFunction function) {
@@ -132,14 +146,23 @@ std::string Scenario::End::Describe() const {
 
 Scenario::Scenario(const std::string& name, const std::string& directory, const std::vector<std::string>& args,
                    const std::vector<std::string>& environment) {
-  static int runs = 0;
-  output_path_ = directory + "/" + name + "-" + std::to_string(++runs) + ".output";
-  std::vector<std::string> argv = {"/proc/self/exe", "--scenario=" + name, "--dir=" + directory};
-  argv[0] = std::filesystem::read_symlink("/proc/self/exe").string();
+  std::vector<std::string> argv = {std::filesystem::read_symlink("/proc/self/exe").string(), "--scenario=" + name,
+                                   "--dir=" + directory};
   argv.insert(argv.end(), args.begin(), args.end());
-  std::vector<std::string> variables;
+  Start(std::move(argv), directory + "/" + name, environment);
+}
+
+Scenario::Scenario(const std::vector<std::string>& argv, const std::string& directory,
+                   const std::vector<std::string>& environment) {
+  Start(argv, directory + "/" + std::filesystem::path(argv.at(0)).filename().string(), environment);
+}
+
+void Scenario::Start(std::vector<std::string> argv, const std::string& output_path,
+                     const std::vector<std::string>& environment) {
+  static int runs = 0;
+  output_path_ = output_path + "-" + std::to_string(++runs) + ".output";
+  std::vector<std::string> variables = environment;  // the first of a name counts
   for (char** entry = environ; *entry != nullptr; ++entry) variables.emplace_back(*entry);
-  variables.insert(variables.end(), environment.begin(), environment.end());
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -147,9 +170,9 @@ Scenario::Scenario(const std::string& name, const std::string& directory, const 
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
   const int error =
-      posix_spawn(&pid_, argv[0].c_str(), &actions, nullptr, Pointers(argv).data(), Pointers(variables).data());
+      posix_spawnp(&pid_, argv[0].c_str(), &actions, nullptr, Pointers(argv).data(), Pointers(variables).data());
   posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) ADD_FAILURE() << "start scenario " << name << ": " << std::strerror(error);
+  if (error != 0) ADD_FAILURE() << "start " << argv[0] << ": " << std::strerror(error);
 }
 
 Scenario::~Scenario() {
@@ -292,17 +315,6 @@ Scenario EmbeddedTest::Run(const std::string& name, const std::vector<std::strin
   return Scenario(name, directory_, WithDirectories(args), environment);
 }
 
-std::string EmbeddedTest::Logs() const {
-  constexpr size_t kShownBytesMax = 6000;
-  std::string text;
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(log_directory_, ignored)) {
-    const std::string content = ReadFile(entry.path().string());
-    if (content.empty()) continue;
-    text += "--- " + entry.path().filename().string() + "\n" +
-            content.substr(content.size() > kShownBytesMax ? content.size() - kShownBytesMax : 0) + "\n";
-  }
-  return text;
-}
+std::string EmbeddedTest::Logs() const { return TailsOf(log_directory_); }
 
 }  // namespace manta::embedded

@@ -69,6 +69,9 @@ void Say(const std::string& line);
 // The scenario's own argument --name=VALUE; "" if there is none. Manta's flags are Init's.
 std::string ArgumentOf(int argc, char** argv, const std::string& name);
 
+// The last bytes of each file under `directory` that says anything.
+std::string TailsOf(const std::string& directory);
+
 // One run of a scenario: a process of its own, this program started again.
 class Scenario {
  public:
@@ -81,6 +84,9 @@ class Scenario {
 
   Scenario(const std::string& name, const std::string& directory, const std::vector<std::string>& args,
            const std::vector<std::string>& environment);
+  // Another program, of that command line.
+  Scenario(const std::vector<std::string>& argv, const std::string& directory,
+           const std::vector<std::string>& environment = {});
   Scenario(const Scenario&) = delete;
   Scenario& operator=(const Scenario&) = delete;
   ~Scenario();  // kills it if it runs
@@ -94,6 +100,9 @@ class Scenario {
   End Join(milliseconds limit = seconds(20));
 
  private:
+  void Start(std::vector<std::string> argv, const std::string& output_path,
+             const std::vector<std::string>& environment);
+
   std::string output_path_;
   pid_t pid_ = 0;
   std::optional<End> end_;
@@ -119,8 +128,9 @@ class EmbeddedTest : public ::testing::Test {
   std::vector<std::string> WithDirectories(std::vector<std::string> flags) const;
   std::string File(const std::string& name) const { return directory_ + "/" + name; }
   const std::string& run_directory() const { return run_directory_; }
+  const std::string& directory() const { return directory_; }
   // All logs of the cluster so far: of node and workers.
-  std::string Logs() const;
+  virtual std::string Logs() const;
   // Nothing of this test's is left; called by TearDown, too.
   void ExpectNothingLeft();
 
