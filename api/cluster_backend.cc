@@ -46,6 +46,18 @@ ResourceSet ToShape(const std::map<std::string, double>& custom, std::optional<d
   return shape;
 }
 
+rpc::SchedulingHint ToHint(const SchedulingHint& hint) {
+  return {.spreading = hint.spread ? rpc::Spreading::kSpread : rpc::Spreading::kHybrid,
+          .affinity = hint.node,
+          .affinity_hard = hint.node != 0 && !hint.soft};
+}
+
+std::map<std::string, double> ToAmounts(const ResourceSet& resources) {
+  std::map<std::string, double> amounts;
+  for (const auto& [name, amount] : resources.amounts()) amounts[name] = amount.ToDouble();
+  return amounts;
+}
+
 }  // namespace
 
 ClusterBackend::ClusterBackend(Spec spec) : spec_(std::move(spec)) {}
@@ -78,6 +90,7 @@ std::vector<RefHandle> ClusterBackend::SubmitTask(uint64_t function, std::vector
   runtime::SubmitCall call;
   call.function = function;
   call.shape = ToShape(options.resources, options.num_cpus, options.num_gpus, 1);
+  call.hint = ToHint(options.hint);
   call.max_retries = options.max_retries.value_or(3);
   return SubmitCall(std::move(call), std::move(args), return_count, options, nullptr);
 }
@@ -167,6 +180,8 @@ RefHandle ClusterBackend::CreateActor(uint64_t constructor, const char* class_na
   spec.max_restarts = options.max_restarts;
   spec.max_task_retries = options.max_task_retries;
   spec.max_concurrency = std::max<uint32_t>(options.max_concurrency, 1);
+  spec.detached = options.detached;
+  spec.hint = ToHint(options.hint);
   if (const rpc::CallRequest* parent = RunningCall()) spec.parent = parent->call;
   ClusterRef* ref = NewRef(spec.actor.handle());
   RefHandle handle(ref);
@@ -287,6 +302,30 @@ ContextInfo ClusterBackend::Context() {
   return context;
 }
 
+std::vector<NodeValue> ClusterBackend::Nodes() {
+  auto list = std::make_shared<NodeList>();
+  uint64_t cookie = 0;
+  {
+    base::MutexLock lock(&tables_mutex_);
+    cookie = next_lookup_++;
+    node_lists_[cookie] = list;
+  }
+  process_->Submit(runtime::ListNodes{cookie});
+  BlockUntil([&] { return list->done.load(std::memory_order_acquire); }, Time::max());
+  {
+    base::MutexLock lock(&tables_mutex_);
+    node_lists_.erase(cookie);
+  }
+  if (!list->done.load(std::memory_order_acquire)) Throw(rpc::ErrorCode::kShutdown, "Shutdown came during Nodes()");
+  if (list->nodes.empty()) Throw(rpc::ErrorCode::kNodeDied, "Nodes(): the node daemon is gone");
+  std::vector<NodeValue> nodes;
+  for (const rpc::NodeInfo& node : list->nodes) {
+    nodes.push_back(
+        {node.node, node.name, node.address, ToAmounts(node.total), ToAmounts(node.available), node.beside_head});
+  }
+  return nodes;
+}
+
 // ------------------------------------------------------------------ Process::Host
 
 void ClusterBackend::OnComplete(runtime::Complete complete) {
@@ -322,6 +361,14 @@ void ClusterBackend::OnActorLookedUp(const runtime::ActorLookedUp& found) {
   lookup->second->actor = found.actor;
   lookup->second->max_concurrency = found.max_concurrency;
   lookup->second->done.store(true, std::memory_order_release);
+}
+
+void ClusterBackend::OnNodesListed(runtime::NodesListed listed) {
+  base::MutexLock lock(&tables_mutex_);
+  const auto list = node_lists_.find(listed.cookie);
+  if (list == node_lists_.end()) return;
+  list->second->nodes = std::move(listed.nodes);
+  list->second->done.store(true, std::memory_order_release);
 }
 
 void ClusterBackend::OnActorChanged(const rpc::ActorUpdate& update) {

@@ -62,6 +62,7 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
   RefHandle Adopt(const ObjectKey& key, const LocationKey& location) override;
 
   ContextInfo Context() override;
+  std::vector<NodeValue> Nodes() override;
   bool Drain(std::optional<std::chrono::nanoseconds> timeout) override;
   uint64_t Shutdown() override;
   void AfterForkInChild() noexcept override { process_->AfterForkInChild(); }
@@ -78,6 +79,7 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
   void OnComplete(runtime::Complete complete) override;
   void OnElsewhere(runtime::Elsewhere elsewhere) override;
   void OnActorLookedUp(const runtime::ActorLookedUp& found) override;
+  void OnNodesListed(runtime::NodesListed list) override;
   void OnActorChanged(const rpc::ActorUpdate& update) override;
   void OnWaitingFor(const runtime::WaitingFor& waiting) override;
   void OnOutput(const rpc::Output& output) override;
@@ -107,6 +109,10 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
     ActorId actor;
     uint32_t max_concurrency = 1;
   };
+  struct NodeList {
+    std::atomic<bool> done{false};
+    std::vector<rpc::NodeInfo> nodes;
+  };
   std::shared_ptr<Lookup> AwaitLookup(const std::function<void(uint64_t)>& ask);
   void RunCallbacks();
   void PostCallback(std::function<void()> callback);
@@ -126,6 +132,7 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
   base::Mutex tables_mutex_;
   std::map<ActorId, std::shared_ptr<ActorCallCount>> actor_calls_ MANTA_GUARDED_BY(tables_mutex_);
   std::map<uint64_t, std::shared_ptr<Lookup>> lookups_;
+  std::map<uint64_t, std::shared_ptr<NodeList>> node_lists_;
   uint64_t next_lookup_ = 1;
   std::map<ActorId, std::vector<std::function<void(const ErrorValue&)>>> on_death_;
   std::map<ObjectId, std::string> waiting_for_;

@@ -5,6 +5,7 @@
 #include "api/local_backend.h"
 #include "manta/error.h"
 #include "manta/object_ref.h"
+#include "runtime/scheduling.h"
 
 namespace manta::internal {
 namespace {
@@ -23,6 +24,19 @@ ErrorValue Died(std::string message) {
 ErrorValue ForCall(ErrorValue why, bool may_have_run) {
   why.may_have_run = may_have_run;
   return why;
+}
+
+// Code 0: none.
+ErrorValue Refusal(const ActorOptions& options) {
+  if (options.hint.node > 1 && !options.hint.soft) return Died(runtime::WhyNever(options.hint.node, false));
+  ErrorValue error;
+  if (options.detached) {
+    error.code = static_cast<uint16_t>(ErrorCode::kInvalidArgument);
+    error.message =
+        "Lifetime(kDetached): with --manta-local everything ends with this process; start a cluster with `manta start "
+        "--head`, and the program with its address";
+  }
+  return error;
 }
 
 }  // namespace
@@ -55,6 +69,10 @@ RefHandle LocalBackend::CreateActor(uint64_t constructor, const char* class_name
     taken.message = "an actor named '" + actor->name + "' (a " + other->class_name + ") lives in the namespace '" +
                     actor->name_space + "' already; GetIfExists() gives a handle to it";
     Die(actor, taken);
+    return NewHandle(actor);
+  }
+  if (const ErrorValue refused = Refusal(options); refused.code != 0) {
+    Die(actor, refused);
     return NewHandle(actor);
   }
   actors_.push_back(actor);

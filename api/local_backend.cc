@@ -421,6 +421,17 @@ ContextInfo LocalBackend::Context() {
   return context;
 }
 
+std::vector<NodeValue> LocalBackend::Nodes() {
+  NodeValue node;
+  node.number = kNode;
+  node.name = "local";
+  for (const auto& [name, amount] : spec_.total.amounts()) node.total[name] = amount.ToDouble();
+  base::MutexLock lock(&mutex_);
+  for (const auto& [name, amount] : available_.amounts()) node.available[name] = amount.ToDouble();
+  node.is_head = true;
+  return {node};
+}
+
 bool LocalBackend::Drain(std::optional<std::chrono::nanoseconds> timeout) {
   const TimePoint start = std::chrono::steady_clock::now();
   const TimePoint deadline = timeout && *timeout < TimePoint::max() - start ? start + *timeout : TimePoint::max();

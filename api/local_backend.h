@@ -71,6 +71,7 @@ class LocalBackend final : public Backend {
   RefHandle Adopt(const ObjectKey& key, const LocationKey& location) override;
 
   ContextInfo Context() override;
+  std::vector<NodeValue> Nodes() override;
   bool Drain(std::optional<std::chrono::nanoseconds> timeout) override;
   uint64_t Shutdown() override;
 

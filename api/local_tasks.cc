@@ -7,6 +7,7 @@
 #include "api/local_backend.h"
 #include "base/log.h"
 #include "manta/error.h"
+#include "runtime/scheduling.h"
 
 namespace manta::internal {
 
@@ -26,6 +27,13 @@ base::ResourceSet LocalBackend::ShapeOf(const std::map<std::string, double>& cus
 }
 
 void LocalBackend::QueueTask(const LocalCallPtr& call) {
+  const SchedulingHint& hint = call->options.hint;
+  if (hint.node > 1 && !hint.soft) {
+    ErrorValue error;
+    error.code = static_cast<uint16_t>(ErrorCode::kNodeDied);
+    error.message = runtime::WhyNever(hint.node, false);
+    return Fail(call, error);
+  }
   call->state = LocalCall::State::kQueued;
   if (!spec_.total.Fits(call->shape) && call->attempt == 0) {
     MANTA_LOG(kWarning) << FunctionName(call->function) << " needs " << call->shape.ToString()

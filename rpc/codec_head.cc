@@ -33,6 +33,17 @@ void ReadInfo(schema::NodeInfo::Reader r, Decoder* in, NodeInfo* m) {
   m->beside_head = r.getBesideHead();
 }
 
+void WriteInfos(const std::vector<NodeInfo>& infos, capnp::List<schema::NodeInfo>::Builder b) {
+  for (kj::uint i = 0; i < b.size(); ++i) WriteInfo(infos[i], b[i]);
+}
+
+void ReadInfos(capnp::List<schema::NodeInfo>::Reader r, Decoder* in, std::vector<NodeInfo>* infos) {
+  infos->clear();
+  if (!in->List(r.size(), kNodeInfoWireBytes)) return;
+  infos->resize(r.size());
+  for (kj::uint i = 0; i < r.size(); ++i) ReadInfo(r[i], in, &(*infos)[i]);
+}
+
 void Write(const NodeRegister& m, schema::NodeRegister::Builder b, Encoder* out) {
   WriteInfo(m.info, b.initInfo());
   auto actors = b.initActors(static_cast<kj::uint>(m.actors.size()));
@@ -85,17 +96,26 @@ void Read(schema::NodeReport::Reader r, Decoder* in, NodeReport* m) { ReadInfo(r
 
 void Write(const ClusterView& m, schema::ClusterView::Builder b, Encoder*) {
   b.setVersion(m.version);
-  auto nodes = b.initNodes(static_cast<kj::uint>(m.nodes.size()));
-  for (kj::uint i = 0; i < nodes.size(); ++i) WriteInfo(m.nodes[i], nodes[i]);
+  WriteInfos(m.nodes, b.initNodes(static_cast<kj::uint>(m.nodes.size())));
 }
 
 void Read(schema::ClusterView::Reader r, Decoder* in, ClusterView* m) {
   m->version = r.getVersion();
-  const auto nodes = r.getNodes();
-  m->nodes.clear();
-  if (!in->List(nodes.size(), kNodeInfoWireBytes)) return;
-  m->nodes.resize(nodes.size());
-  for (kj::uint i = 0; i < nodes.size(); ++i) ReadInfo(nodes[i], in, &m->nodes[i]);
+  ReadInfos(r.getNodes(), in, &m->nodes);
+}
+
+void Write(const NodesQuery& m, schema::NodesQuery::Builder b, Encoder*) { b.setRequest(m.request); }
+
+void Read(schema::NodesQuery::Reader r, Decoder*, NodesQuery* m) { m->request = r.getRequest(); }
+
+void Write(const NodesReply& m, schema::NodesReply::Builder b, Encoder*) {
+  b.setRequest(m.request);
+  WriteInfos(m.nodes, b.initNodes(static_cast<kj::uint>(m.nodes.size())));
+}
+
+void Read(schema::NodesReply::Reader r, Decoder* in, NodesReply* m) {
+  m->request = r.getRequest();
+  ReadInfos(r.getNodes(), in, &m->nodes);
 }
 
 void Write(const NodeDied& m, schema::NodeDied::Builder b, Encoder*) {
@@ -194,5 +214,7 @@ MANTA_RPC_MESSAGE(JobRegister, JOB_REGISTER)
 MANTA_RPC_MESSAGE(JobAccepted, JOB_ACCEPTED)
 MANTA_RPC_MESSAGE(ProgramRequest, PROGRAM_REQUEST)
 MANTA_RPC_MESSAGE(ProgramInfo, PROGRAM_INFO)
+MANTA_RPC_MESSAGE(NodesQuery, NODES_QUERY)
+MANTA_RPC_MESSAGE(NodesReply, NODES_REPLY)
 
 }  // namespace manta::rpc

@@ -690,6 +690,17 @@ struct JobAccepted {
   bool operator==(const JobAccepted&) const = default;
 };
 
+// process -> own node. Which nodes are there? Answered by NodesReply, from the node's last view.
+struct NodesQuery {
+  uint64_t request = 0;  // the asker's number
+  bool operator==(const NodesQuery&) const = default;
+};
+struct NodesReply {
+  uint64_t request = 0;
+  std::vector<NodeInfo> nodes;  // in the order of their numbers
+  bool operator==(const NodesReply&) const = default;
+};
+
 using MessageVariant =
     std::variant<CallRequest, CallReply, CallCancel,  //
                  LeaseRequest, LeaseCancel, LeaseGrant, LeaseReturn, LeaseFence, LeaseBlocked, LeasePending,
@@ -699,7 +710,7 @@ using MessageVariant =
                  SegmentGrant, SegmentReturn, SegmentMap, ProcessHello, ProcessWelcome, ProcessDied, DeathDrained,
                  ProcessExit, JobEnd, Output, PeerOffer, PeerAnswer, NodeRegister, NodeAccepted, NodeFenced, Heartbeat,
                  NodeReport, ClusterView, NodeDied, JobRegister, JobAccepted, PeerBroke, SegmentGone, PeerDial,
-                 PeerLink, ProgramRequest, ProgramInfo, StateQuery, StateReply>;
+                 PeerLink, ProgramRequest, ProgramInfo, StateQuery, StateReply, NodesQuery, NodesReply>;
 // Any message. A class, so that files which pass messages on do not each compile how sixty types are copied and freed.
 struct Message : MessageVariant {
   using MessageVariant::MessageVariant;

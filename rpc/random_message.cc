@@ -451,6 +451,15 @@ void Fill(Rng* rng, StateReply& x) {
   error = Text(rng);
 }
 
+void Fill(Rng* rng, NodesQuery& x) {
+  auto& [request] = x;
+  All(rng, request);
+}
+void Fill(Rng* rng, NodesReply& x) {
+  auto& [request, nodes] = x;
+  All(rng, request, nodes);
+}
+
 template <size_t kType>
 Message Make(Rng* rng) {
   std::variant_alternative_t<kType, MessageVariant> message;

@@ -89,6 +89,12 @@ void ActorDirectory::PlacedAt(ActorId actor, uint64_t incarnation, NodeId node, 
   out->changed.push_back(actor);
 }
 
+void ActorDirectory::CannotBePlaced(ActorId actor, const std::string& why, Output* out) {
+  Entry* entry = FindKnown(actor);
+  MANTA_CHECK(entry != nullptr && unplaced_.contains(actor));
+  Die(actor, entry, Died(ErrorCode::kActorDied, why), out);
+}
+
 bool ActorDirectory::SetWaiting(ActorId actor, const std::string& why, Output* out) {
   Entry* entry = FindKnown(actor);
   if (entry == nullptr || entry->record.waiting == why) return false;

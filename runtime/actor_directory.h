@@ -119,6 +119,8 @@ class ActorDirectory {
   // ActorStart for this incarnation goes to `node`.
   // REQUIRES: the actor is in unplaced() with this incarnation.
   void PlacedAt(ActorId actor, uint64_t incarnation, NodeId node, Output* out);
+  // It will never fit anywhere: the actor dies. REQUIRES: as PlacedAt.
+  void CannotBePlaced(ActorId actor, const std::string& why, Output* out);
   // It fits nowhere now: tells its watchers why. True: they did not know.
   bool SetWaiting(ActorId actor, const std::string& why, Output* out);
   // `from`: the node that says so.

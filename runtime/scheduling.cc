@@ -96,6 +96,18 @@ NodeId PickNode(const SchedulingDemand& demand, const std::vector<rpc::NodeInfo>
   return PickAmong(std::move(candidates), demand.strategy, seed);
 }
 
+SchedulingDemand ToDemand(const ResourceSet& resources, const rpc::SchedulingHint& hint) {
+  SchedulingDemand demand{.resources = resources, .affinity = hint.affinity, .affinity_hard = hint.affinity_hard};
+  if (hint.spreading == rpc::Spreading::kSpread) demand.strategy = SchedulingDemand::Strategy::kSpread;
+  return demand;
+}
+
+std::string WhyNever(NodeId node, bool existed) {
+  return "NodeAffinity allows only node n" + std::to_string(node) +
+         (existed ? ", which has died: " : ", and there is no such node: ") +
+         "choose one of manta::Nodes(), or allow others with NodeAffinity(...).Soft()";
+}
+
 bool FitsSomewhere(const ResourceSet& demand, const std::vector<rpc::NodeInfo>& nodes) {
   return std::any_of(nodes.begin(), nodes.end(), [&demand](const auto& info) { return info.total.Fits(demand); });
 }

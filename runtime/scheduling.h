@@ -31,6 +31,9 @@ struct SchedulingDemand {
   bool affinity_hard = false;
 };
 
+// What an actor or a task asks of a node; hybrid, unless the hint says otherwise.
+SchedulingDemand ToDemand(const base::ResourceSet& resources, const rpc::SchedulingHint& hint);
+
 // Usage below which nodes count as equally empty.
 inline constexpr double kSpreadThreshold = 0.5;
 // How many of the best nodes the random choice is among.
@@ -41,6 +44,9 @@ NodeId PickNode(const SchedulingDemand& demand, const std::vector<rpc::NodeInfo>
 
 // Whether some node could ever hold `demand`, if it were empty.
 bool FitsSomewhere(const base::ResourceSet& demand, const std::vector<rpc::NodeInfo>& nodes);
+
+// Why a hard affinity to `node` can never be met. `existed`: there was such a node.
+std::string WhyNever(NodeId node, bool existed);
 
 // Why `demand` waits, for people, with what to do: "needs {GPU: 1}; node n1 has none: start a node with --num-gpus=1",
 // or "needs {CPU: 2}; all nodes that have that much are in use". Stable: it names no amounts that change from moment to

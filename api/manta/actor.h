@@ -29,8 +29,13 @@
 #include "manta/internal/function.h"
 #include "manta/internal/options.h"
 #include "manta/object_ref.h"
+#include "manta/scheduling.h"
 
 namespace manta {
+
+// When an actor ends: kJob, with its job (and an anonymous one with its last handle); kDetached, only by Kill or
+// ExitActor.
+enum class Lifetime : uint8_t { kJob, kDetached };
 
 // One call of method M, of class T or of a base of it, on one actor. Made by ActorHandle::Call.
 template <class T, auto M>
@@ -216,6 +221,19 @@ class Actor {
     return *this;
   }
 
+  // Whether it outlives its job (default: no). A detached actor needs a Name, by which other jobs find it (GetActor, in
+  // the namespace that Namespace or Options::name_space says), and a cluster that outlives its programs: on an embedded
+  // one Get throws an InvalidArgumentError. It is restarted while the job's program can be had: see docs/actor_call.md.
+  Actor& Lifetime(manta::Lifetime lifetime) {
+    options_.detached = lifetime == manta::Lifetime::kDetached;
+    return *this;
+  }
+  // On which node it lives, after a restart too: Spread() or NodeAffinity(node), see scheduling.h.
+  Actor& SchedulingStrategy(const internal::SchedulingHint& strategy) {
+    options_.hint = strategy;
+    return *this;
+  }
+
   // Makes the actor: T(given...). Returns at once; a constructor that throws ends every call on the actor with an
   // ActorDiedError. A ref goes to the constructor as a ref where T has one that takes it, else as its value.
   // Throws SerializationError, InvalidArgumentError, ShutdownError.
@@ -229,6 +247,7 @@ class Actor {
       internal::ExplainTravel<Actor, Parameters, void>();
       return ActorHandle<T>();
     } else {
+      if (options_.detached) internal::CheckedName("Lifetime(kDetached) needs a Name", options_.name);
       auto args = internal::MakeArguments(static_cast<Parameters*>(nullptr), std::forward<Given>(given)...);
       return ActorHandle<T>(
           {internal::Current().CreateActor(internal::ConstructorId<T>(static_cast<Parameters*>(nullptr)),

@@ -12,6 +12,7 @@
 #include "manta/methods.h"
 #include "manta/object_ref.h"
 #include "manta/result.h"
+#include "manta/scheduling.h"
 #include "manta/task.h"
 #include "manta/tensor.h"
 

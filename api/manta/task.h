@@ -27,6 +27,7 @@
 #include "manta/internal/function.h"
 #include "manta/internal/options.h"
 #include "manta/object_ref.h"
+#include "manta/scheduling.h"
 
 namespace manta {
 
@@ -64,6 +65,11 @@ class Task {
   // Whether an exception of F's counts as such a death too (default: no, Get throws it as a TaskError).
   Task& RetryOnException(bool on = true) {
     options_.retry_on_exception = on;
+    return *this;
+  }
+  // On which node it runs: Spread() or NodeAffinity(node), see scheduling.h.
+  Task& SchedulingStrategy(const internal::SchedulingHint& strategy) {
+    options_.hint = strategy;
     return *this;
   }
   // How long it may take from Remote to its result; then Get throws a TimeoutError, and it is not begun any more.

@@ -8,6 +8,7 @@
 #   node <-- ClusterView  --  head     on change, coalesced
 #   node <-- NodeDied     --  head     to all nodes
 #   node -- JobRegister  -->  head;  JobAccepted comes back
+#   process -- NodesQuery --> own node;  NodesReply comes back, from the last ClusterView
 #   node -- ProgramRequest --> head --> node of the job's driver;  ProgramInfo goes to the asker directly
 #
 # Order.   On each connection as sent. ClusterView and NodeReport are level-triggered: the highest version holds, and
@@ -89,6 +90,16 @@ struct JobAccepted {
   request @0 :UInt64;
   driver @1 :Common.ProcessId;
   job @2 :UInt64;
+}
+
+struct NodesQuery {
+  # process -> own node. Which nodes are there? Answered by NodesReply.
+  request @0 :UInt64;          # the asker's number
+}
+
+struct NodesReply {
+  request @0 :UInt64;
+  nodes @1 :List(NodeInfo);    # in the order of their numbers
 }
 
 struct ProgramRequest {

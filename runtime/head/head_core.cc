@@ -428,6 +428,12 @@ void HeadCore::Impl::PlaceActors() {
       continue;
     }
     const rpc::ActorSpec& spec = directory_.Find(place.actor)->spec;
+    const NodeId only = spec.hint.affinity_hard ? spec.hint.affinity : 0;
+    if (only != 0 && !nodes_.contains(only)) {
+      directory_.CannotBePlaced(place.actor, WhyNever(only, only < next_node_), &output);
+      CarryOut(std::exchange(output, {}));
+      continue;
+    }
     const NodeId node = ChooseNode(spec, place.last_node);
     if (node == 0) {
       place_due_ = std::min(place_due_, now_ + kPlacementRetry);
@@ -454,8 +460,8 @@ void HeadCore::Impl::TellWhyUnplaced(const rpc::ActorSpec& spec) {
   }
 }
 
-// A node with room, better not the one where it was lost. If none has room now, one that could have: it queues the
-// start.
+// A node with room, better not the one where it was lost (unless it wants to be there). If none has room now, one that
+// could have: it queues the start.
 NodeId HeadCore::Impl::ChooseNode(const rpc::ActorSpec& spec, NodeId last_node) {
   std::vector<rpc::NodeInfo> others, all, empty;
   for (const auto& [id, node] : nodes_) {
@@ -466,9 +472,10 @@ NodeId HeadCore::Impl::ChooseNode(const rpc::ActorSpec& spec, NodeId last_node) 
     empty.back().available = node.info.total;
     if (id != last_node) others.push_back(all.back());
   }
-  const SchedulingDemand demand{.resources = spec.placement, .strategy = SchedulingDemand::Strategy::kSpread};
+  SchedulingDemand demand = ToDemand(spec.placement, spec.hint);
+  demand.strategy = SchedulingDemand::Strategy::kSpread;
   const uint64_t seed = rng_.Next();
-  NodeId node = PickNode(demand, others, seed);
+  NodeId node = demand.affinity == 0 ? PickNode(demand, others, seed) : 0;
   if (node == 0) node = PickNode(demand, all, seed);
   if (node == 0) node = PickNode(demand, empty, seed);
   return node;

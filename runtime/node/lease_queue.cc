@@ -1,5 +1,6 @@
 #include "runtime/node/lease_queue.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace manta::runtime::node {
@@ -32,6 +33,15 @@ void LeaseQueue::Sent(const Key& key, NodeId to) {
   if (it == requests_.end() || it->second.sent_to != 0) return;
   Dequeue(it->second);
   it->second.sent_to = to;
+}
+
+void LeaseQueue::Settle(const Key& key, bool here) {
+  const auto it = requests_.find(key);
+  if (it == requests_.end() || it->second.sent_to != 0) return;
+  Dequeue(it->second);
+  it->second.asked.hint = {};
+  it->second.asked.forwarded |= here;
+  Enqueue(key, it->second);
 }
 
 NodeId LeaseQueue::SentTo(const Key& key) const {
@@ -79,6 +89,24 @@ std::vector<LeaseQueue::Key> LeaseQueue::OfJob(JobId job) const {
   return keys;
 }
 
+std::vector<LeaseQueue::Key> LeaseQueue::Hinted() const {
+  std::vector<Key> keys;
+  for (const auto& [key, of] : classes_) {
+    if (of.hint == rpc::SchedulingHint()) continue;
+    for (const auto& [rank, request] : of.waiting) keys.push_back(request);
+  }
+  return keys;
+}
+
+base::ResourceSet LeaseQueue::WantedHere(size_t count_max) const {
+  base::ResourceSet wanted;
+  for (const auto& [key, of] : classes_) {
+    if (of.hint != rpc::SchedulingHint()) continue;
+    for (size_t i = 0; i < std::min(of.waiting.size(), count_max); ++i) wanted.Add(of.shape);
+  }
+  return wanted;
+}
+
 LeaseQueue::Class* LeaseQueue::Best(const std::set<const Class*>& passed_over) {  // NOLINT(layering): membership only
   Class* best = nullptr;
   for (auto& [key, of] : classes_) {
@@ -101,6 +129,7 @@ void LeaseQueue::Enqueue(const Key& key, const Request& request) {
   Class& of = classes_[KeyOf(request.asked)];
   of.job = request.asked.job;
   of.shape = request.asked.shape;
+  of.hint = request.asked.hint;
   of.waiting[request.rank] = key;
   of.untold.push_back(key);
 }

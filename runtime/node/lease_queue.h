@@ -4,8 +4,8 @@
 // granted first,
 //             equals in the order of arrival. A request that cannot be met must not hold up those that can.
 //
-// Requests that want the same (job, shape) form a *class*: what stops one stops all of them, so a pass looks at one
-// request of each class.
+// Requests that want the same (job, shape, hint) form a *class*: what stops one stops all of them, so a pass looks at
+// one request of each class. A hint says on which node: NodeCore heeds it first (Settle, or Sent).
 // Ownership:  owned by NodeCore.
 // Threads:    externally synchronised; pure.
 // Invariants: (1) a request is here once: waiting, or sent to another node.
@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,7 @@ class LeaseQueue {
   struct Class {
     JobId job = 0;
     base::ResourceSet shape;
+    rpc::SchedulingHint hint;  // none: it may be granted here
     std::map<Rank, Key> waiting;
     std::string reason;       // why they wait
     std::vector<Key> untold;  // have not heard it
@@ -58,6 +60,8 @@ class LeaseQueue {
   // Granted, refused or cancelled. Where it was sent to (0: it waited here), or none: it was not here.
   std::optional<NodeId> Remove(const Key& key);
   void Sent(const Key& key, NodeId to);
+  // Its hint has been heeded: it waits as one without. `here`: and is not sent to another node.
+  void Settle(const Key& key, bool here);
   NodeId SentTo(const Key& key) const;  // 0: it waits here
   // Those that were sent to `node` wait here again, in their old places. It will not answer.
   void TakeBack(NodeId node);
@@ -67,6 +71,10 @@ class LeaseQueue {
   std::vector<Key> OfCaller(ProcessId caller) const;
   std::vector<Key> OfCallersOn(NodeId node) const;
   std::vector<Key> OfJob(JobId job) const;
+  // Those that wait and have a hint, class by class.
+  std::vector<Key> Hinted() const;
+  // What those that wait without one want in all, but no more than `count_max` of each class.
+  base::ResourceSet WantedHere(size_t count_max) const;
 
   // The class whose first request is the best, among those not in `passed_over`; null: none is left. A class ends with
   // its last waiting request.
@@ -83,13 +91,15 @@ class LeaseQueue {
 
  private:
   using Amounts = std::map<std::string, base::Fixed, std::less<>>;
-  using ClassKey = std::pair<JobId, Amounts>;
+  using ClassKey = std::tuple<JobId, Amounts, rpc::SchedulingHint>;
   struct Request {
     rpc::LeaseRequest asked;
     Rank rank;
     NodeId sent_to = 0;
   };
-  static ClassKey KeyOf(const rpc::LeaseRequest& request) { return {request.job, request.shape.amounts()}; }
+  static ClassKey KeyOf(const rpc::LeaseRequest& request) {
+    return {request.job, request.shape.amounts(), request.hint};
+  }
   void Enqueue(const Key& key, const Request& request);
   void Dequeue(const Request& request);
 

@@ -304,6 +304,13 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ClusterView& message) {
   serve_actors_ = true;
 }
 
+void NodeCore::Impl::OnMessage(ProcessId from, rpc::NodesQuery& message) {
+  if (!from.is_user_process()) return;
+  std::vector<rpc::NodeInfo> infos = AllInfos();
+  std::sort(infos.begin(), infos.end(), [](const auto& a, const auto& b) { return a.node < b.node; });
+  Send(from, rpc::NodesReply{message.request, std::move(infos)});
+}
+
 rpc::NodeInfo NodeCore::Impl::OwnInfo() const {
   rpc::NodeInfo info;
   info.node = self_;

@@ -273,7 +273,16 @@ void NodeCore::Impl::PlaceActors() {
     const rpc::ActorSpec spec = record->spec;
     std::vector<rpc::NodeInfo> infos = peers_.infos();
     if (hosts_.size() < options_.actor_workers_max && !leases_.overdrawn()) infos.insert(infos.begin(), OwnInfo());
-    const NodeId node = PickNode({.resources = spec.placement, .preferred = self_}, infos, rng_.Next());
+    if (IsImpossible(spec.hint)) {
+      ActorDirectory::Output output;
+      directory_.CannotBePlaced(place.actor, WhyNever(spec.hint.affinity, spec.hint.affinity <= peers_.newest()),
+                                &output);
+      CarryOut(output);
+      continue;
+    }
+    SchedulingDemand demand = ToDemand(spec.placement, spec.hint);
+    if (demand.strategy == SchedulingDemand::Strategy::kHybrid) demand.preferred = self_;
+    const NodeId node = PickNode(demand, infos, rng_.Next());
     if (node == 0) {
       TellWhyUnplaced(spec);
       continue;

@@ -3,6 +3,7 @@
 //   node_core.cc           events, processes, jobs, the head, timers
 //   node_core_deaths.cc    who is told of a death, and what ends with it
 //   node_core_leases.cc    requests, grants, workers
+//   node_core_hints.cc     requests that say on which node
 //   node_core_actors.cc    actors that live here, and the directory of those created here
 //   node_core_objects.cc   references, the store, pulls
 //   node_core_state.cc     what there is, for people
@@ -100,6 +101,7 @@ struct NodeCore::Impl {
   void OnMessage(ProcessId from, rpc::NodeFenced& message);
   void OnMessage(ProcessId from, rpc::ClusterView& message);
   void OnMessage(ProcessId from, rpc::NodeDied& message);
+  void OnMessage(ProcessId from, rpc::NodesQuery& message);
   void OnMessage(ProcessId from, rpc::JobAccepted& message);
   void OnMessage(ProcessId from, rpc::StateQuery& message);
   template <typename Other>
@@ -129,6 +131,7 @@ struct NodeCore::Impl {
   void ServeLeases();
   bool GrantFirst(node::LeaseQueue::Class* of);
   bool ForwardWaiting(const node::LeaseQueue::Class& of);
+  void Forward(const node::LeaseQueue::Key& key, NodeId node);
   uint32_t CountGrantable(const node::LeaseQueue::Class& of, base::ResourceSet* reserved) const;
   std::string WhyStuck(const node::LeaseQueue::Class& of, bool has_room, bool at_cap) const;
   void TellReason(node::LeaseQueue::Class* of, const std::string& reason, bool at_cap);
@@ -140,6 +143,14 @@ struct NodeCore::Impl {
   void KillWorker(ProcessId worker, const std::string& why);
   void RevokeLease(LeaseId lease, const std::string& why);
   void SendToCaller(ProcessId caller, rpc::Message message);
+
+  // ---- node_core_hints.cc
+  void HeedHints();
+  void HeedAffinity(const node::LeaseQueue::Key& key, const rpc::LeaseRequest& request);
+  void HeedSpread(const node::LeaseQueue::Key& key, const rpc::LeaseRequest& request);
+  void RefusedThere(const rpc::LeaseGrant& refusal);
+  std::string WhyElsewhere(const node::LeaseQueue::Class& of) const;
+  bool IsImpossible(const rpc::SchedulingHint& hint) const;
 
   // ---- node_core_actors.cc
   void ServeHosts();

@@ -19,6 +19,7 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::LeaseRequest& message) {
   const bool forwarded = from.is_daemon();
   if (forwarded ? message.caller.node != from.node : message.caller != from) return;
   message.forwarded = forwarded;
+  if (forwarded) message.hint = {};  // this is where it was to go
   asked_by_others_ |= forwarded;
   if (MANTA_RULE("lease.dead_caller") && deaths_.IsDead(message.caller)) return;
   if (ended_jobs_.Contains(message.job)) {
@@ -44,8 +45,7 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::LeaseGrant& message) {
   if (!from.is_daemon()) return;
   const LeaseQueue::Key key{message.caller, message.request};
   if (message.error) {
-    queue_.TakeBack(key);
-    serve_leases_ = true;
+    RefusedThere(message);
   } else if (queue_.Remove(key)) {
     Send(message.caller, message);
   } else {
@@ -86,7 +86,13 @@ void NodeCore::Impl::ServeLeases() {
   std::set<const LeaseQueue::Class*> stuck;
   std::map<JobId, uint32_t> task_demand;
   base::ResourceSet reserved;  // for those that lack only a worker
+  HeedHints();
   while (LeaseQueue::Class* of = queue_.Best(stuck)) {
+    if (of->hint != rpc::SchedulingHint()) {
+      stuck.insert(of);
+      TellReason(of, WhyElsewhere(*of), false);
+      continue;
+    }
     if (GrantFirst(of)) continue;
     stuck.insert(of);
     const uint32_t grantable = CountGrantable(*of, &reserved);
@@ -144,14 +150,18 @@ bool NodeCore::Impl::ForwardWaiting(const LeaseQueue::Class& of) {
   for (const LeaseQueue::Key& key : keys) {
     const NodeId node = PickNode(demand, peers_.infos(), rng_.Next());
     if (node == 0) break;
-    rpc::LeaseRequest request = *queue_.Find(key);
-    request.forwarded = true;
-    peers_.Spend(node, request.shape);
-    queue_.Sent(key, node);
-    SendNode(node, std::move(request));
+    Forward(key, node);
     ++sent;
   }
   return sent < waiting;
+}
+
+void NodeCore::Impl::Forward(const LeaseQueue::Key& key, NodeId node) {
+  rpc::LeaseRequest request = *queue_.Find(key);
+  request.forwarded = true;
+  peers_.Spend(node, request.shape);
+  queue_.Sent(key, node);
+  SendNode(node, std::move(request));
 }
 
 std::string NodeCore::Impl::WhyStuck(const LeaseQueue::Class& of, bool has_room, bool at_cap) const {

@@ -35,6 +35,13 @@ struct FunctionStats;
 class ActorStream;
 using CallList = LinkedList<Call>;
 
+// What a task asks of the worker that is to run it.
+struct Demand {
+  ResourceSet shape;
+  rpc::SchedulingHint hint;
+  bool operator==(const Demand&) const = default;
+};
+
 struct Call {
   enum class Kind : uint8_t { kTask, kActorCall, kActorCreation, kPut };
 
@@ -67,7 +74,7 @@ struct Call {
   Call* next = nullptr;
   ProcessId worker;  // sent: to whom
   // Tasks.
-  std::unique_ptr<ResourceSet> shape;  // while it waits for arguments
+  std::unique_ptr<Demand> demand;  // while it waits for arguments
   ShapeQueue* queue = nullptr;
   Lease* lease = nullptr;  // sent under it
   FunctionStats* stats = nullptr;

@@ -28,8 +28,8 @@ void Put(std::vector<Lease*>* to, size_t Lease::*at, Lease* lease) {
 
 }  // namespace
 
-void LeaseClient::Enqueue(Call* call, const ResourceSet& shape, std::vector<rpc::Value>* fresh) {
-  ShapeQueue* queue = QueueOf(shape, call->depth);
+void LeaseClient::Enqueue(Call* call, const Demand& demand, std::vector<rpc::Value>* fresh) {
+  ShapeQueue* queue = QueueOf(demand, call->depth);
   call->queue = queue;
   call->stats = StatsOf(call->function);
   if (queue->unstarted() == 0) {
@@ -51,6 +51,7 @@ void LeaseClient::Withdraw(Call* call) {
 
 void LeaseClient::Push(Lease* lease, Call* call, std::vector<rpc::Value>* fresh) {
   call->lease = lease;
+  lease->used = true;
   call->pushed_slow = !IsFast(*call);
   call->expected_ns = call->pushed_slow ? 0 : call->stats->mean_ns;
   lease->slow += call->pushed_slow;
@@ -84,7 +85,8 @@ void LeaseClient::OnReply(Call* call, const rpc::CallReply& reply) {
 void LeaseClient::Again(Call* call) { call->queue->returned.PushBack(call); }
 
 void LeaseClient::Serve(ShapeQueue* queue, Lease* lease) {
-  if (lease != nullptr && lease->refused && lease->outstanding.empty()) {
+  const bool over = lease != nullptr && (lease->refused || (lease->used && queue->spreads()));
+  if (over && lease->outstanding.empty()) {
     Return(lease);
     lease = nullptr;
   }
@@ -112,7 +114,7 @@ bool LeaseClient::IsFast(const Call& call) const {
 }
 
 bool LeaseClient::HasRoom(const Lease& lease) const {
-  return !lease.stalled && !lease.refused && lease.slow == 0 &&
+  return !lease.queue->spreads() && !lease.stalled && !lease.refused && lease.slow == 0 &&
          lease.outstanding.size() < options_.calls_at_worker_max &&
          lease.expected_ns < static_cast<uint64_t>(options_.slow_task.count());
 }
@@ -159,12 +161,12 @@ void LeaseClient::Drop(Lease* lease) {
 
 // ---------------------------------------------------------------- look-ups
 
-ShapeQueue* LeaseClient::QueueOf(const ResourceSet& shape, uint32_t depth) {
-  if (last_queue_ != nullptr && last_queue_->depth == depth && last_queue_->shape == shape) return last_queue_;
-  std::unique_ptr<ShapeQueue>& queue = queues_[{depth, shape.amounts()}];
+ShapeQueue* LeaseClient::QueueOf(const Demand& demand, uint32_t depth) {
+  if (last_queue_ != nullptr && last_queue_->depth == depth && last_queue_->demand == demand) return last_queue_;
+  std::unique_ptr<ShapeQueue>& queue = queues_[{depth, demand.shape.amounts(), demand.hint}];
   if (!queue) {
     queue = std::make_unique<ShapeQueue>();
-    queue->shape = shape;
+    queue->demand = demand;
     queue->depth = depth;
   }
   last_queue_ = queue.get();

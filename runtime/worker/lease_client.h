@@ -3,12 +3,13 @@
 //
 // Problem:    a lease costs a round trip to the node and a push to the worker does not; but a task pushed behind a slow
 //             one waits although another worker is free.
-// How:        ready tasks queue by (shape, depth). A task goes to an idle lease, else behind tasks that are all known
-// to be
+// How:        ready tasks queue by (shape, hint, depth). A task goes to an idle lease, else behind tasks that are all
+// known to be
 //             fast (pipelining), else a lease is asked for. docs/task.md tells the same story.
 //             Pipelining: the mean run time of every function outstanding at the worker was known and below
 //             slow_task when it was pushed, and their sum stays below slow_task, so that a worker that is free
-//             a moment later is not idle while another has a queue.
+//             a moment later is not idle while another has a queue. A task that is to be spread has a lease for itself,
+//             so that the node chooses for each.
 // Ownership:  owns the queues and leases. Borrows the other parts; calls are CallStore's.
 // Threads:    externally synchronised (ProcessCore).
 // Invariants: (1) a call is in one list: its queue's `ready` or `returned`, or its lease's `outstanding`.
@@ -45,14 +46,15 @@ struct Lease {
   bool usable = false;       // connected
   bool stalled = false;      // the worker gave tasks back: nothing more until it has finished what it runs
   bool refused = false;      // the worker gave back the first task: it does not take this lease
+  bool used = false;         // a task has been pushed
   Time idle_since{};
   size_t idle_at = SIZE_MAX;   // position in queue->idle, or SIZE_MAX
   size_t roomy_at = SIZE_MAX;  // position in queue->roomy
 };
 
-// Tasks of one shape and depth. Deeper ones are granted first, so their requests must say so.
+// Tasks of one shape, hint and depth. Deeper ones are granted first, so their requests must say so.
 struct ShapeQueue {
-  ResourceSet shape;
+  Demand demand;
   uint32_t depth = 0;
   CallList returned;  // given back by a worker, or lost with one: they go first
   CallList ready;
@@ -68,6 +70,7 @@ struct ShapeQueue {
   uint32_t failures = 0;                 // refusals in a row that ought not to go on
   Time retry_at{};                       // no new requests before
   Time surplus_since = kInfiniteFuture;  // requests without a task that needs them
+  bool spreads() const { return demand.hint.spreading == rpc::Spreading::kSpread; }
   size_t unstarted() const { return returned.size() + ready.size(); }
   Call* front() const { return returned.empty() ? ready.front() : returned.front(); }
 };
@@ -80,7 +83,7 @@ class LeaseClient {
   LeaseClient& operator=(const LeaseClient&) = delete;
 
   // Its arguments are ready. `fresh`: as for CallTable::Send.
-  void Enqueue(Call* call, const ResourceSet& shape, std::vector<rpc::Value>* fresh);
+  void Enqueue(Call* call, const Demand& demand, std::vector<rpc::Value>* fresh);
   // Takes an unsent task out of its queue.
   void Withdraw(Call* call);
   // Why it waits; empty: not known.
@@ -112,9 +115,8 @@ class LeaseClient {
   struct ShapeKey {
     uint32_t depth;
     std::map<std::string, base::Fixed, std::less<>> amounts;
-    bool operator<(const ShapeKey& other) const {
-      return depth != other.depth ? depth < other.depth : amounts < other.amounts;
-    }
+    rpc::SchedulingHint hint;
+    auto operator<=>(const ShapeKey&) const = default;
   };
 
   bool IsFast(const Call& call) const;
@@ -129,7 +131,7 @@ class LeaseClient {
   void Return(Lease* lease);
   void Drop(Lease* lease);
   void TickQueue(ShapeQueue* queue);
-  ShapeQueue* QueueOf(const ResourceSet& shape, uint32_t depth);
+  ShapeQueue* QueueOf(const Demand& demand, uint32_t depth);
   FunctionStats* StatsOf(uint64_t function);
   bool HasRoom(const Lease& lease) const;
   void WakeAt(Time when) {

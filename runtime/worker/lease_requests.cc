@@ -18,12 +18,14 @@ constexpr uint32_t kToldMax = 64;
 
 enum class Refusal { kFinal, kPassing, kFinalIfRepeated };
 
-Refusal Classify(ErrorCode code) {
+// `elsewhere`: another node may grant what this one has not.
+Refusal Classify(ErrorCode code, bool elsewhere) {
   switch (code) {
+    case ErrorCode::kNodeDied:
+      return elsewhere ? Refusal::kPassing : Refusal::kFinal;
     case ErrorCode::kWorkerLimit:
     case ErrorCode::kBackPressure:
     case ErrorCode::kTimeout:
-    case ErrorCode::kNodeDied:
       return Refusal::kPassing;
     case ErrorCode::kOutOfMemory:
     case ErrorCode::kWorkerDied:
@@ -55,7 +57,8 @@ void LeaseClient::AdjustRequests(ShapeQueue* queue) {
     request.caller = out_->self();
     request.request = number;
     request.job = options_.job;
-    request.shape = queue->shape;
+    request.shape = queue->demand.shape;
+    request.hint = queue->demand.hint;
     request.depth = queue->depth;
   }
 }
@@ -109,7 +112,7 @@ void LeaseClient::OnGrant(rpc::LeaseGrant grant) {
 }
 
 void LeaseClient::OnRefused(ShapeQueue* queue, ErrorInfo error) {
-  const Refusal refusal = Classify(error.code);
+  const Refusal refusal = Classify(error.code, !queue->demand.hint.affinity_hard);
   if (refusal == Refusal::kFinalIfRepeated) ++queue->failures;
   queue->refusal = std::move(error);
   queue->reason = queue->refusal.message;

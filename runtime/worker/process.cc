@@ -346,6 +346,9 @@ void Process::Impl::Handle(ProcessEvent event) {
     } else if (auto* found = std::get_if<ActorLookedUp>(&action)) {
       host_->OnActorLookedUp(*found);
       something_ready_ = true;
+    } else if (auto* list = std::get_if<NodesListed>(&action)) {
+      host_->OnNodesListed(std::move(*list));
+      something_ready_ = true;
     } else if (auto* changed = std::get_if<ActorChanged>(&action)) {
       host_->OnActorChanged(changed->update);
     } else if (auto* waiting = std::get_if<WaitingFor>(&action)) {

@@ -36,6 +36,7 @@ class Process {
     virtual void OnComplete(Complete complete) = 0;
     virtual void OnElsewhere(Elsewhere elsewhere) = 0;
     virtual void OnActorLookedUp(const ActorLookedUp& found) = 0;
+    virtual void OnNodesListed(NodesListed list) = 0;
     virtual void OnActorChanged(const rpc::ActorUpdate& update) = 0;
     virtual void OnWaitingFor(const WaitingFor& waiting) = 0;
     virtual void OnOutput(const rpc::Output& output) = 0;

@@ -29,6 +29,7 @@ using rpc::ErrorInfo;
 using rpc::Outcome;
 using worker::ActorStream;
 using worker::Call;
+using worker::Demand;
 using worker::Lease;
 using worker::ObjectEntry;
 using worker::Outbox;
@@ -96,8 +97,8 @@ void ProcessCore::Impl::On(SubmitCall& submit) {
   if (call->completed || Refused(call)) return;
   std::vector<rpc::Value>* fresh = call->has_refs ? nullptr : &submit.args;
   if (call->kind == Call::Kind::kActorCall) return streams.FindOrAdd(submit.actor)->Submit(call, fresh);
-  if (call->deps == 0) return leases.Enqueue(call, submit.shape, fresh);
-  call->shape = std::make_unique<ResourceSet>(std::move(submit.shape));
+  if (call->deps == 0) return leases.Enqueue(call, {std::move(submit.shape), submit.hint}, fresh);
+  call->demand = std::make_unique<Demand>(std::move(submit.shape), submit.hint);
 }
 
 void ProcessCore::Impl::On(SubmitActor& submit) {
@@ -152,7 +153,7 @@ void ProcessCore::Impl::Ready(Call* call) {
   } else if (call->stream != nullptr) {
     call->stream->AfterReply();
   } else if (!call->completed) {
-    leases.Enqueue(call, *call->shape, nullptr);
+    leases.Enqueue(call, *call->demand, nullptr);
   }
 }
 

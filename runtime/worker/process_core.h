@@ -45,6 +45,7 @@ struct SubmitCall {
   std::string function_name;        // what people call this call; empty: the function's name
   // tasks
   ResourceSet shape;
+  rpc::SchedulingHint hint;
   int32_t max_retries = 3;  // -1: for ever; of system failures (and of exceptions, if retry_on_exception)
   bool retry_on_exception = false;
   // actor calls (actor set)
@@ -116,6 +117,10 @@ struct FindActor {
 struct WatchActor {
   ActorId actor;
 };
+// Asks the own node which nodes there are; answered by NodesListed.
+struct ListNodes {
+  Cookie cookie = 0;
+};
 struct PeerConnected {
   ProcessId peer;
 };
@@ -132,7 +137,7 @@ struct Tick {};
 
 using ProcessEventVariant =
     std::variant<MessageReceived, SubmitCall, SubmitActor, SubmitPut, RefAdded, RefDropped, RefWanted, Executed,
-                 Constructed, BlockedChanged, CancelCall, KillActor, FindActor, WatchActor, PeerConnected,
+                 Constructed, BlockedChanged, CancelCall, KillActor, FindActor, WatchActor, ListNodes, PeerConnected,
                  PeerUnreachable, DaemonLost, BeginShutdown, Tick>;
 // Classes, as rpc::Message is.
 struct ProcessEvent : ProcessEventVariant {
@@ -179,6 +184,11 @@ struct ActorLookedUp {
   ActorId actor;
   uint32_t max_concurrency = 1;
 };
+// In the order of their numbers. None: the own node is gone.
+struct NodesListed {
+  Cookie cookie = 0;
+  std::vector<rpc::NodeInfo> nodes;
+};
 // For OnDeath, and for the shell's table of what Get waits for.
 struct ActorChanged {
   rpc::ActorUpdate update;
@@ -196,7 +206,7 @@ struct ExitProcess {
 
 using ProcessActionVariant =
     std::variant<SendMessage, Connect, Disconnect, Complete, Elsewhere, Execute, ConstructActor, ActorLookedUp,
-                 ActorChanged, WaitingFor, ExitProcess, LogLine>;
+                 NodesListed, ActorChanged, WaitingFor, ExitProcess, LogLine>;
 struct ProcessAction : ProcessActionVariant {
   using ProcessActionVariant::ProcessActionVariant;
   using ProcessActionVariant::operator=;

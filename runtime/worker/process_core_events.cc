@@ -86,6 +86,22 @@ void ProcessCore::Impl::OnUpdate(const rpc::ActorUpdate& update) {
   stream->OnUpdate(update);
 }
 
+// ---------------------------------------------------------------- nodes
+
+void ProcessCore::Impl::On(ListNodes& list) {
+  if (out.daemon_lost()) {
+    out.Act<NodesListed>().cookie = list.cookie;
+    return;
+  }
+  node_lists.insert(list.cookie);
+  out.ToDaemon(rpc::NodesQuery{.request = list.cookie});
+}
+
+void ProcessCore::Impl::OnNodes(rpc::NodesReply& reply) {
+  if (node_lists.erase(reply.request) == 0) return;
+  out.Act<NodesListed>() = {reply.request, std::move(reply.nodes)};
+}
+
 // ---------------------------------------------------------------- messages
 
 void ProcessCore::Impl::OnMessage(ProcessId from, rpc::Message& message) {
@@ -108,6 +124,7 @@ void ProcessCore::Impl::OnDaemonMessage(rpc::Message& message) {
   if (const auto* fence = std::get_if<rpc::LeaseFence>(&message)) return mailbox.OnFence(*fence);
   if (const auto* update = std::get_if<rpc::ActorUpdate>(&message)) return OnUpdate(*update);
   if (const auto* found = std::get_if<rpc::ActorFound>(&message)) return OnFound(*found);
+  if (auto* nodes = std::get_if<rpc::NodesReply>(&message)) return OnNodes(*nodes);
   if (auto* construct = std::get_if<rpc::ActorConstruct>(&message)) return mailbox.OnConstruct(std::move(*construct));
   if (const auto* kill = std::get_if<rpc::ActorKill>(&message)) return mailbox.OnKill(*kill);
   if (const auto* died = std::get_if<rpc::ProcessDied>(&message)) return OnProcessDied(*died);
@@ -190,6 +207,7 @@ void ProcessCore::Impl::On(DaemonLost&) {
   streams.DaemonLost(error);
   refs.DaemonLost();
   for (const auto& [request, cookie] : std::exchange(lookups, {})) out.Act<ActorLookedUp>().cookie = cookie;
+  for (const Cookie cookie : std::exchange(node_lists, {})) out.Act<NodesListed>().cookie = cookie;
 }
 
 void ProcessCore::Impl::On(BeginShutdown&) {

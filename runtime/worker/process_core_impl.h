@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -52,6 +53,10 @@ struct ProcessCore::Impl {
   void OnUpdate(const rpc::ActorUpdate& update);
   void OnFound(const rpc::ActorFound& found);
 
+  // ---- nodes
+  void On(ListNodes& list);
+  void OnNodes(rpc::NodesReply& reply);
+
   // ---- the mailbox
   void On(Executed& executed) { mailbox.OnExecuted(std::move(executed)); }
   void On(Constructed& constructed) { mailbox.OnConstructed(std::move(constructed)); }
@@ -85,6 +90,7 @@ struct ProcessCore::Impl {
   bool shutting_down = false;
   uint64_t last_lookup = 0;
   std::map<uint64_t, Cookie> lookups;
+  std::set<Cookie> node_lists;  // asked for
 };
 
 }  // namespace manta::runtime

@@ -130,6 +130,13 @@ struct Argument {
   Serialized value;
 };
 
+// Where to run it. `node` 0: anywhere; else there, or, if `soft`, elsewhere when it has no room.
+struct SchedulingHint {
+  bool spread = false;
+  uint64_t node = 0;
+  bool soft = false;
+};
+
 struct CallOptions {
   std::string name;
   std::map<std::string, double> resources;  // merged with CPU/GPU below
@@ -138,6 +145,7 @@ struct CallOptions {
   std::optional<int> max_retries;  // tasks: 3; MaxTaskRetries of actors: 0; -1: for ever
   bool retry_on_exception = false;
   std::optional<std::chrono::nanoseconds> timeout;
+  SchedulingHint hint;  // tasks
 };
 
 struct ActorOptions {
@@ -151,6 +159,17 @@ struct ActorOptions {
   int max_task_retries = 0;
   uint32_t max_concurrency = 1;
   std::optional<uint64_t> max_pending_calls;
+  bool detached = false;
+  SchedulingHint hint;
+};
+
+struct NodeValue {
+  uint64_t number = 0;
+  std::string name;
+  std::string address;
+  std::map<std::string, double> total;
+  std::map<std::string, double> available;
+  bool is_head = false;
 };
 
 struct ContextInfo {
@@ -225,6 +244,8 @@ class Backend {
 
   // --- the process.
   virtual ContextInfo Context() = 0;
+  // The nodes that live, in the order of their numbers. Blocks for a round trip to the own node.
+  virtual std::vector<NodeValue> Nodes() = 0;
   virtual bool Drain(std::optional<std::chrono::nanoseconds> timeout) = 0;
   // Orderly end; returns how many calls were cancelled. Idempotent. The object itself lives on until the process ends,
   // because refs that user code still has are dropped through it.
