@@ -437,5 +437,29 @@ TEST(Context, TellsWhichActorRuns) {
   EXPECT_EQ(who[3], "");  // a task of its own
 }
 
+// ---------------------------------------------------------------- where it lives, and how long
+
+TEST(Actor, LivesWhereItIsTold) {
+  const std::string here = CurrentContext().node();
+  auto counter = Actor<Counter>().SchedulingStrategy(NodeAffinity(here)).Remote(1);
+  EXPECT_EQ(Get(counter.Call<kAddInt>().Remote(1)), 2);
+  auto never = Actor<Counter>().SchedulingStrategy(NodeAffinity("n99")).Remote(1);
+  EXPECT_THAT(ErrorOf<ActorDiedError>(never.Call<kAddInt>().Remote(1)).what(), HasSubstr("n99"));
+  auto named = Actor<Counter>().Name("nowhere").SchedulingStrategy(NodeAffinity("n99")).Remote(1);
+  EXPECT_THAT(ErrorOf<ActorDiedError>(named.Call<kAddInt>().Remote(1)).what(), HasSubstr("n99"));
+  auto soft = Actor<Counter>().SchedulingStrategy(NodeAffinity("n99").Soft()).Remote(1);
+  EXPECT_EQ(Get(soft.Call<kAddInt>().Remote(1)), 2);
+}
+
+TEST(Actor, ThatIsDetachedNeedsANameAndAClusterThatOutlivesItsJob) {
+  EXPECT_THROW(Actor<Counter>().Lifetime(Lifetime::kDetached).Remote(1), InvalidArgumentError);
+  auto refused = Actor<Counter>().Name("for ever").Lifetime(Lifetime::kDetached).Remote(1);
+  EXPECT_THAT(ErrorOf<InvalidArgumentError>(refused.Call<kAddInt>().Remote(1)).what(), HasSubstr("manta start --head"));
+  EXPECT_FALSE(GetActor<Counter>("for ever"));
+  auto job = Actor<Counter>().Name("for now").Lifetime(Lifetime::kJob).Remote(1);
+  EXPECT_EQ(Get(job.Call<kAddInt>().Remote(1)), 2);
+  Kill(job);
+}
+
 }  // namespace
 }  // namespace manta::api_test

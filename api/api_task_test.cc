@@ -431,5 +431,41 @@ TEST(TaskErrors, TellOfExitActorOutsideOfAnActor) {
   EXPECT_THAT(ErrorOf<TaskError>(Task<&ExitActorInATask>().Remote()).type(), HasSubstr("InvalidArgumentError"));
 }
 
+// ---------------------------------------------------------------- where it runs
+
+std::string WhereAmI() { return CurrentContext().node(); }
+
+TEST(SchedulingStrategy, ATaskRunsWhereItIsTold) {
+  const std::string here = CurrentContext().node();
+  EXPECT_EQ(Get(Task<&WhereAmI>().SchedulingStrategy(NodeAffinity(here)).Remote()), here);
+  EXPECT_EQ(Get(Task<&WhereAmI>().SchedulingStrategy(NodeAffinity(here).Soft()).Remote()), here);
+  EXPECT_EQ(Get(Task<&WhereAmI>().SchedulingStrategy(Spread()).Remote()), here) << "there is no other node";
+  std::vector<ObjectRef<std::string>> spread;
+  for (int i = 0; i < 20; ++i) spread.push_back(Task<&WhereAmI>().SchedulingStrategy(Spread()).Remote());
+  EXPECT_THAT(Get(spread), testing::Each(here));
+}
+
+TEST(SchedulingStrategy, ANodeThatIsNotThereIsAnErrorUnlessTheAffinityIsSoft) {
+  auto never = Task<&WhereAmI>().SchedulingStrategy(NodeAffinity("n99")).Remote();
+  EXPECT_THAT(ErrorOf<NodeDiedError>(never).what(), HasSubstr("n99"));
+  EXPECT_EQ(Get(Task<&WhereAmI>().SchedulingStrategy(NodeAffinity("n99").Soft()).Remote()), CurrentContext().node());
+}
+
+TEST(SchedulingStrategy, TakesNodeIdsOnly) {
+  for (const char* text : {"", "n", "3", "n0", "n03", "n-1", "n1 ", "N1", "head", "n99999999999999999999"}) {
+    EXPECT_THROW(NodeAffinity{text}, InvalidArgumentError) << text;
+  }
+}
+
+TEST(Nodes, AreListedWithWhatTheyHave) {
+  const std::vector<NodeInfo> nodes = Nodes();
+  ASSERT_THAT(nodes, SizeIs(1));
+  EXPECT_EQ(nodes[0].id, CurrentContext().node());
+  EXPECT_FALSE(nodes[0].name.empty());
+  EXPECT_EQ(nodes[0].total.at("CPU"), 2);
+  EXPECT_EQ(nodes[0].total.at("token"), 1);
+  EXPECT_EQ(Get(Task<[] { return Nodes().at(0).id; }>().Remote()), nodes[0].id);
+}
+
 }  // namespace
 }  // namespace manta::api_test

@@ -154,10 +154,11 @@ void RunEmbeddedCluster(base::UniqueFd socket, const std::string& detail, int ar
   spec.driver_socket = std::move(socket);
   spec.on_driver_gone = [&loop] { loop.Stop(); };
   std::unique_ptr<runtime::Daemon> daemon;
-  runtime::HeadShell head(&loop, {}, std::make_unique<runtime::MemoryKvStore>(), [&](NodeId, rpc::Message message) {
-    // Never inside the daemon's own turn.
-    loop.Post([&, message = std::move(message)]() mutable { daemon->ReceiveFromHead(std::move(message)); });
-  });
+  runtime::HeadShell head(
+      &loop, {.embedded = true}, std::make_unique<runtime::MemoryKvStore>(), [&](NodeId, rpc::Message message) {
+        // Never inside the daemon's own turn.
+        loop.Post([&, message = std::move(message)]() mutable { daemon->ReceiveFromHead(std::move(message)); });
+      });
   spec.send_to_head = [&](rpc::Message message) {
     loop.Post([&, message = std::move(message)]() mutable {
       if (auto* registration = std::get_if<rpc::NodeRegister>(&message)) {

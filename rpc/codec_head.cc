@@ -146,12 +146,14 @@ void Write(const JobAccepted& m, schema::JobAccepted::Builder b, Encoder*) {
   b.setRequest(m.request);
   WritePair(m.driver, b.initDriver());
   b.setJob(m.job);
+  b.setHasDetached(m.has_detached);
 }
 
 void Read(schema::JobAccepted::Reader r, Decoder*, JobAccepted* m) {
   m->request = r.getRequest();
   m->driver = ReadProcess(r.getDriver());
   m->job = r.getJob();
+  m->has_detached = r.getHasDetached();
 }
 
 void Write(const ProgramRequest& m, schema::ProgramRequest::Builder b, Encoder*) {

@@ -687,6 +687,7 @@ struct JobAccepted {
   uint64_t request = 0;
   ProcessId driver;
   JobId job = 0;
+  bool has_detached = false;  // detached actors of it live: only the head ends it
   bool operator==(const JobAccepted&) const = default;
 };
 

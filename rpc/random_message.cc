@@ -418,8 +418,8 @@ void Fill(Rng* rng, JobRegister& x) {
   program = Text(rng);
 }
 void Fill(Rng* rng, JobAccepted& x) {
-  auto& [request, driver, job] = x;
-  All(rng, request, driver, job);
+  auto& [request, driver, job, has_detached] = x;
+  All(rng, request, driver, job, has_detached);
 }
 
 void Fill(Rng* rng, PeerDial& x) {

@@ -48,7 +48,7 @@ void ActorDirectory::Restore(Record record) {
     entry.entombed = true;
     tombstones_.push_back(actor);
   } else {
-    ++live_;
+    CountLive(record.spec);
     if (record.node == 0) unplaced_.insert(actor);
   }
   entry.record = std::move(record);
@@ -60,7 +60,7 @@ void ActorDirectory::Create(const rpc::ActorSpec& spec, Output* out) {
   if (entry == nullptr) {
     entry = &Admit(spec);
     entry->record.incarnation = 1;
-    ++live_;
+    CountLive(spec);
     Changed(actor, entry, out);
     Want(actor, entry, out);
     return;
@@ -241,7 +241,7 @@ void ActorDirectory::NodeDied(NodeId node, const std::string& reason, Output* ou
 void ActorDirectory::JobEnded(JobId job, Output* out) {
   std::vector<ActorId> of_job;
   for (const auto& [actor, entry] : entries_) {
-    if (entry.known && entry.record.spec.job == job) of_job.push_back(actor);
+    if (entry.known && entry.record.spec.job == job && !entry.record.spec.detached) of_job.push_back(actor);
   }
   for (const ActorId actor : of_job) {
     Entry& entry = entries_.at(actor);
@@ -279,6 +279,11 @@ const ActorDirectory::Record* ActorDirectory::Find(ActorId actor) const {
   return it == entries_.end() || !it->second.known ? nullptr : &it->second.record;
 }
 
+size_t ActorDirectory::detached(JobId job) const {
+  const auto it = detached_.find(job);
+  return it == detached_.end() ? 0 : it->second;
+}
+
 std::vector<ActorDirectory::Place> ActorDirectory::unplaced() const {
   std::vector<Place> places;
   places.reserve(unplaced_.size());
@@ -303,6 +308,11 @@ ActorDirectory::Entry& ActorDirectory::Admit(const rpc::ActorSpec& spec) {
   entry.record.spec = spec;
   if (entry.watchers.insert(spec.actor.creator).second) watching_.insert({spec.actor.creator, spec.actor});
   return entry;
+}
+
+void ActorDirectory::CountLive(const rpc::ActorSpec& spec) {
+  ++live_;
+  if (spec.detached) ++detached_[spec.job];
 }
 
 void ActorDirectory::Want(ActorId actor, Entry* entry, Output* out) {
@@ -345,12 +355,13 @@ void ActorDirectory::Die(ActorId actor, Entry* entry, ErrorInfo error, Output* o
   Unplace(actor, entry);
   unplaced_.erase(actor);
   if (entry->known) --live_;
+  if (entry->known && record.spec.detached && --detached_[record.spec.job] == 0) detached_.erase(record.spec.job);
   record.state = ActorState::kDead;
   record.error = std::move(error);
   record.spec.args.clear();
   Changed(actor, entry, out);
   if (!entry->known) return Erase(actor, out);
-  out->dead.push_back({actor, record.spec.name_space, record.spec.name});
+  out->dead.push_back({actor, record.spec.job, record.spec.detached, record.spec.name_space, record.spec.name});
   if (record.ending && record.spec.name.empty()) return Erase(actor, out);
   if (!record.spec.name.empty()) Entomb(actor, entry, out);
 }

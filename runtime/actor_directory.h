@@ -84,6 +84,8 @@ class ActorDirectory {
   // For ever.
   struct Dead {
     ActorId actor;
+    JobId job = 0;
+    bool detached = false;
     std::string name_space;
     std::string name;  // empty: it had none
   };
@@ -138,7 +140,7 @@ class ActorDirectory {
   void ProcessDied(ProcessId process, const std::string& reason, Output* out);
   // The same for all of a node. Actors whose handles were counted there die, unless they have a name.
   void NodeDied(NodeId node, const std::string& reason, Output* out);
-  // Every actor of the job ends.
+  // Every actor of the job ends, but those that are detached.
   void JobEnded(JobId job, Output* out);
   // The head has restarted and `node` has registered again: `alive` is what lives there, `ended` what has ended there
   // lately. What should live there and does not is lost; what was placed there and is not reported is started again.
@@ -157,6 +159,8 @@ class ActorDirectory {
   bool has_unplaced() const { return !unplaced_.empty(); }
   // Actors that are not dead.
   size_t live() const { return live_; }
+  // ... and detached, of the job.
+  size_t detached(JobId job) const;
   // Everything kept, dead records and watches for unknown actors included.
   size_t size() const { return entries_.size(); }
 
@@ -173,6 +177,7 @@ class ActorDirectory {
   Entry* FindKnown(ActorId actor);
   Entry& Admit(const rpc::ActorSpec& spec);
   void Want(ActorId actor, Entry* entry, Output* out);
+  void CountLive(const rpc::ActorSpec& spec);
   void Failed(ActorId actor, Entry* entry, const rpc::ErrorInfo& error, Output* out);
   void Lost(ActorId actor, Entry* entry, rpc::ErrorInfo error, Output* out);
   void Die(ActorId actor, Entry* entry, rpc::ErrorInfo error, Output* out);
@@ -190,6 +195,7 @@ class ActorDirectory {
   std::set<std::pair<ProcessId, ActorId>> watching_;
   std::deque<ActorId> tombstones_;  // may name erased ones
   size_t live_ = 0;
+  std::map<JobId, size_t> detached_;
 };
 
 }  // namespace manta::runtime

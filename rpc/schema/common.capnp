@@ -92,6 +92,8 @@ enum MessageType {
   programInfo @59;
   stateQuery @60;
   stateReply @61;
+  nodesQuery @62;
+  nodesReply @63;
 }
 
 struct ProcessId {

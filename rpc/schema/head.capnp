@@ -87,9 +87,11 @@ struct JobRegister {
 }
 
 struct JobAccepted {
+  # head -> driver's node: the answer; and again (request 0) when the first detached actor of the job is created.
   request @0 :UInt64;
   driver @1 :Common.ProcessId;
   job @2 :UInt64;
+  hasDetached @3 :Bool;        # detached actors of the job live: only the head ends it
 }
 
 struct NodesQuery {

@@ -89,6 +89,9 @@ absl::Status HeadCore::Impl::RestoreOne(Time now, const std::string& key, const 
     MANTA_ASSIGN_OR_RETURN(const JobId job, records::NumberOf(key));
     MANTA_ASSIGN_OR_RETURN(JobTable::Job what, records::UnpackJob(value));
     jobs_.Restore(job, std::move(what));
+  } else if (key.starts_with("lingering_job/")) {  // after its "job/"
+    MANTA_ASSIGN_OR_RETURN(const JobId job, records::NumberOf(key));
+    (void)jobs_.Linger(job);
   } else if (key.starts_with("gone_node/")) {
     gone_nodes_.push_back(key);
     obituaries_[key] = value;
@@ -175,21 +178,21 @@ void HeadCore::Impl::OnMessage(NodeId from, rpc::JobRegister& message) {
   const JobTable::Registered registered = jobs_.Register(message.driver, message.program);
   if (registered.is_new) {
     Write(head_records::kNextJob, head_records::PackNumber(jobs_.next()));
-    Write(head_records::JobKey(registered.job), head_records::PackJob({message.driver, message.program}));
+    Write(head_records::JobKey(registered.job), head_records::PackJob({message.driver, message.program, false, {}}));
   }
   Send(from, rpc::JobAccepted{message.request, message.driver, registered.job});
 }
 
-// The node of the job's driver has the program.
+// The node of the job's driver has the program, and so has whoever has had it from there.
 void HeadCore::Impl::OnMessage(NodeId from, rpc::ProgramRequest& message) {
   if (message.asker != from) return;
-  const auto job = jobs_.jobs().find(message.job);
-  if (job != jobs_.jobs().end() && nodes_.contains(job->second.driver.node)) {
-    return Send(job->second.driver.node, message);
-  }
+  const NodeId source = jobs_.ProgramSource(message.job, from, [this](NodeId node) { return nodes_.contains(node); });
+  if (source != 0) return Send(source, message);
   rpc::ProgramInfo none;
   none.job = message.job;
-  none.error = "job " + std::to_string(message.job) + " has ended";
+  none.error = jobs_.runs(message.job)
+                   ? "every node that had the program of job " + std::to_string(message.job) + " is dead"
+                   : "job " + std::to_string(message.job) + " has ended";
   Send(from, std::move(none));
 }
 
@@ -211,6 +214,14 @@ void HeadCore::Impl::OnMessage(NodeId, rpc::ActorCreate& message) {
   }
   if (!jobs_.runs(spec.job)) {
     return Refuse(spec, MakeError(rpc::ErrorCode::kShutdown, "the actor's job has ended"));
+  }
+  if (spec.detached && options_.embedded) {
+    directory_.CreateRefused(spec,
+                             MakeError(rpc::ErrorCode::kInvalidArgument,
+                                       "Lifetime(kDetached): an embedded cluster ends with its program; start one that "
+                                       "does not with `manta start --head`, and the program with its address"),
+                             &output);
+    return CarryOut(output);
   }
   if (ArgsBytes(spec) > kActorArgsBytesMax) {
     directory_.CreateRefused(
@@ -235,6 +246,7 @@ void HeadCore::Impl::OnMessage(NodeId, rpc::ActorCreate& message) {
   }
   directory_.Create(spec, &output);
   CarryOut(output);
+  if (spec.detached && directory_.detached(spec.job) == 1) TellOfDetached(spec.job);
 }
 
 void HeadCore::Impl::OnMessage(NodeId from, rpc::ActorStarted& message) {
@@ -317,6 +329,9 @@ void HeadCore::Impl::Welcome(NodeId id, uint64_t connection, rpc::NodeRegister m
   view_changed_ = true;
   if (!again) return;
   SendObituaries(id);
+  for (const JobId job : jobs_.DrivenFrom(id)) {
+    if (directory_.detached(job) != 0) TellOfDetached(job);
+  }
   ActorDirectory::Output output;
   directory_.NodeReturned(id, message.actors, message.ended, &output);
   CarryOut(output);
@@ -376,7 +391,16 @@ void HeadCore::Impl::AdvanceTimers() {
 
 // ---------------------------------------------------------------- jobs and actors
 
+// Its driver is gone. While detached actors of it live, nodes are not told: their workers and its program stay.
 void HeadCore::Impl::EndJob(JobId job) {
+  if (directory_.detached(job) != 0) {
+    if (!jobs_.Linger(job)) return;
+    Write(head_records::LingeringJobKey(job), "");
+    ActorDirectory::Output output;
+    directory_.JobEnded(job, &output);
+    return CarryOut(output);
+  }
+  if (jobs_.is_over(job)) Write(head_records::LingeringJobKey(job), std::nullopt);
   if (!jobs_.End(job)) return;
   Write(head_records::JobKey(job), std::nullopt);
   Remember(&gone_jobs_, head_records::GoneJobKey(job), "");
@@ -384,6 +408,14 @@ void HeadCore::Impl::EndJob(JobId job) {
   directory_.JobEnded(job, &output);
   CarryOut(output);
   for (const auto& [node, unused] : nodes_) Send(node, rpc::JobEnd{job});
+}
+
+// The driver's node, which else ends the job by itself when the driver goes.
+void HeadCore::Impl::TellOfDetached(JobId job) {
+  const auto it = jobs_.jobs().find(job);
+  if (it == jobs_.jobs().end() || it->second.over) return;
+  const ProcessId driver = it->second.driver;
+  Send(driver.node, rpc::JobAccepted{.driver = driver, .job = job, .has_detached = true});
 }
 
 // Answers without a record: nobody could ever erase it, or (`instead`) nobody but the creator knows the actor.
@@ -399,13 +431,17 @@ void HeadCore::Impl::Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error, Ac
 }
 
 void HeadCore::Impl::CarryOut(const ActorDirectory::Output& output) {
+  std::set<JobId> jobs_over;  // the last detached actor of them has died
   for (const ActorId actor : std::set<ActorId>(output.changed.begin(), output.changed.end())) {
     const ActorDirectory::Record* record = directory_.Find(actor);
     if (record == nullptr) continue;
     Write(head_records::ActorKey(actor), head_records::PackActor(*record));
   }
   for (const ActorId actor : output.erased) Write(head_records::ActorKey(actor), std::nullopt);
-  for (const ActorDirectory::Dead& dead : output.dead) names_.Free(dead.name_space, dead.name, dead.actor);
+  for (const ActorDirectory::Dead& dead : output.dead) {
+    names_.Free(dead.name_space, dead.name, dead.actor);
+    if (dead.detached && directory_.detached(dead.job) == 0 && jobs_.is_over(dead.job)) jobs_over.insert(dead.job);
+  }
   for (const ActorDirectory::Stop& stop : output.stops) {
     Send(stop.node,
          rpc::ActorKill{
@@ -414,20 +450,28 @@ void HeadCore::Impl::CarryOut(const ActorDirectory::Output& output) {
   for (const ActorDirectory::Restart& restart : output.restarts) {
     Send(restart.node, rpc::ActorStart{directory_.Find(restart.actor)->spec, restart.incarnation});
   }
-  if (!output.places.empty()) place_due_ = now_;
+  wanted_.insert(wanted_.end(), output.places.begin(), output.places.end());
   for (const rpc::ActorUpdate& update : output.updates) Send(update.watcher.node, update);
+  for (const JobId job : jobs_over) EndJob(job);
 }
 
+// Those that are wanted since the last time; all that wait, when something may have changed for them.
 void HeadCore::Impl::PlaceActors() {
-  if (now_ < place_due_) return;
-  place_due_ = kInfiniteFuture;
+  std::vector<ActorDirectory::Place> places = std::exchange(wanted_, {});
+  if (now_ >= place_due_) {
+    place_due_ = kInfiniteFuture;
+    places = directory_.unplaced();
+  }
   ActorDirectory::Output output;
-  for (const ActorDirectory::Place& place : directory_.unplaced()) {
+  for (const ActorDirectory::Place& place : places) {
     if (place.incarnation > 1 && now_ < grace_end_) {
       place_due_ = std::min(place_due_, grace_end_);
       continue;
     }
-    const rpc::ActorSpec& spec = directory_.Find(place.actor)->spec;
+    const ActorDirectory::Record* record = directory_.Find(place.actor);
+    const bool wanted = record != nullptr && record->state != rpc::ActorState::kDead && record->node == 0;
+    if (!wanted || record->incarnation != place.incarnation) continue;
+    const rpc::ActorSpec& spec = record->spec;
     const NodeId only = spec.hint.affinity_hard ? spec.hint.affinity : 0;
     if (only != 0 && !nodes_.contains(only)) {
       directory_.CannotBePlaced(place.actor, WhyNever(only, only < next_node_), &output);

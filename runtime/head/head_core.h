@@ -74,6 +74,7 @@ struct HeadOptions {
   Duration suspect_after = std::chrono::seconds(1);
   Duration dead_after = std::chrono::seconds(3);
   uint64_t seed = 1;
+  bool embedded = false;  // ends with its driver: no detached actors
 };
 
 struct HeadCounts {

@@ -80,6 +80,7 @@ struct HeadCore::Impl {
 
   // ---- jobs and actors
   void EndJob(JobId job);
+  void TellOfDetached(JobId job);
   void Refuse(const rpc::ActorSpec& spec, rpc::ErrorInfo error, ActorId instead = {});
   void AnswerLate(const rpc::ActorWatch& watch);
   void CarryOut(const ActorDirectory::Output& output);
@@ -114,7 +115,8 @@ struct HeadCore::Impl {
   JobTable jobs_;
   NameTable names_;
   ActorDirectory directory_;
-  Time place_due_ = kInfiniteFuture;
+  Time place_due_ = kInfiniteFuture;  // look at all that wait
+  std::vector<ActorDirectory::Place> wanted_;
   std::deque<std::string> gone_nodes_;  // keys, oldest first
   std::deque<std::string> gone_jobs_;
   std::map<std::string, std::string> obituaries_;    // by key: the reason

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdio>
 #include <deque>
 
 namespace manta::runtime {
@@ -388,6 +390,136 @@ TEST_F(HeadCoreTest, SurvivesDamagedMetadata) {
   store_["job/y"] = "";
   StartHead();
   EXPECT_EQ(Join(), 2u);
+}
+
+// ---------------------------------------------------------------- where actors live
+
+TEST_F(HeadCoreTest, AnActorLivesWhereItsHintSaysAfterARestartToo) {
+  for (int i = 0; i < 3; ++i) Join();
+  job_ = NewJob({1, 1});
+  rpc::ActorSpec spec = Spec({1, 1}, 1, "hits", 5);
+  spec.hint = {.affinity = 3, .affinity_hard = true};
+  Say(1, rpc::ActorCreate{spec});
+  EXPECT_EQ(StartedOn(spec.actor, 1), 3u);
+  SayStarted(3, spec.actor, 1, {3, 4});
+  Say(3, rpc::ProcessDied{{3, 4}, "killed"});
+  EXPECT_EQ(StartedOn(spec.actor, 2), 3u);
+  Do(NodeConnectionLost{3, true});
+  const auto update = Last<rpc::ActorUpdate>(1);
+  EXPECT_EQ(update->state, rpc::ActorState::kDead);
+  EXPECT_EQ(update->error.code, rpc::ErrorCode::kActorDied);
+  EXPECT_THAT(update->error.message, ::testing::HasSubstr("node n3, which has died"));
+  EXPECT_EQ(Lookup(1, "hits"), ActorId());
+}
+
+TEST_F(HeadCoreTest, SoftAffinityPrefersItsNodeAndDoesWithout) {
+  for (int i = 0; i < 3; ++i) Join();
+  job_ = NewJob({1, 1});
+  rpc::ActorSpec spec = Spec({1, 1}, 1, "hits", 5);
+  spec.hint = {.affinity = 3};
+  Say(1, rpc::ActorCreate{spec});
+  EXPECT_EQ(StartedOn(spec.actor, 1), 3u);
+  SayStarted(3, spec.actor, 1, {3, 4});
+  Say(3, rpc::ProcessDied{{3, 4}, "killed"});
+  EXPECT_EQ(StartedOn(spec.actor, 2), 3u) << "the node lives";
+  SayStarted(3, spec.actor, 2, {3, 5});
+  Do(NodeConnectionLost{3, true});
+  EXPECT_NE(StartedOn(spec.actor, 3), 0u);
+}
+
+TEST_F(HeadCoreTest, AnActorThatWantsANodeThatNeverWasDies) {
+  Join();
+  job_ = NewJob({1, 1});
+  rpc::ActorSpec spec = Spec({1, 1}, 1, "hits");
+  spec.hint = {.affinity = 9, .affinity_hard = true};
+  Say(1, rpc::ActorCreate{spec});
+  EXPECT_THAT(Last<rpc::ActorUpdate>(1)->error.message, ::testing::HasSubstr("no such node"));
+}
+
+// ---------------------------------------------------------------- detached actors
+
+TEST_F(HeadCoreTest, ADetachedActorOutlivesItsJobAndItsNode) {
+  Join();
+  Join();
+  job_ = NewJob({2, 1});
+  rpc::ActorSpec spec = Spec({2, 1}, 1, "db", -1);
+  spec.detached = true;
+  spec.hint = {.affinity = 1};
+  Say(2, rpc::ActorCreate{spec});
+  EXPECT_TRUE(Last<rpc::JobAccepted>(2)->has_detached);
+  Say(2, rpc::ActorCreate{Spec({2, 1}, 2, "cache", -1)});
+  SayStarted(1, spec.actor, 1, {1, 4});
+  sent_.clear();
+  Say(2, rpc::JobEnd{job_});
+  EXPECT_EQ(Lookup(1, "db"), spec.actor);
+  EXPECT_EQ(Lookup(1, "cache"), ActorId()) << "it was not detached";
+  EXPECT_FALSE(Last<rpc::JobEnd>(1));
+
+  // Node 1 has had the program, and gives it to others when the driver's node is gone.
+  Say(1, rpc::ProgramRequest{job_, 1});
+  EXPECT_EQ(Last<rpc::ProgramRequest>(2)->asker, 1u);
+  Do(NodeConnectionLost{2, true});
+  EXPECT_EQ(Lookup(1, "db"), spec.actor);
+  const NodeId third = Join();
+  Say(third, rpc::ProgramRequest{job_, third});
+  EXPECT_EQ(Last<rpc::ProgramRequest>(1)->asker, third);
+
+  // A head that comes back still knows.
+  StartHead();
+  Join(1, {Started(spec.actor, 1, {1, 4})});
+  EXPECT_EQ(Lookup(1, "db"), spec.actor);
+  EXPECT_EQ(head_->counts().jobs, 1u);
+
+  Say(1, rpc::ActorKill{.actor = spec.actor, .no_restart = true});
+  EXPECT_EQ(Lookup(1, "db"), ActorId());
+  EXPECT_EQ(Last<rpc::JobEnd>(1)->job, job_);
+  EXPECT_EQ(head_->counts().jobs, 0u);
+  EXPECT_FALSE(store_.contains("lingering_job/00000000000000000001"));
+}
+
+TEST_F(HeadCoreTest, AnEmbeddedClusterHasNoDetachedActors) {
+  head_ = std::make_unique<HeadCore>(HeadOptions{.epoch = ++epoch_, .embedded = true}, now_, store_);
+  Join();
+  job_ = NewJob({1, 1});
+  rpc::ActorSpec spec = Spec({1, 1}, 1, "db");
+  spec.detached = true;
+  Say(1, rpc::ActorCreate{spec});
+  EXPECT_EQ(Last<rpc::ActorUpdate>(1)->error.code, rpc::ErrorCode::kInvalidArgument);
+  EXPECT_EQ(Lookup(1, "db"), ActorId());
+}
+
+// ---------------------------------------------------------------- many actors
+
+// `Remote()` waits for none of this; the head's own part of a creation, its record included, without the store.
+TEST_F(HeadCoreTest, RegistersManyNamedActorsAtTheSameCostEach) {
+  const auto register_all = [this](uint64_t first, uint64_t count, int cpus) {
+    const auto start = std::chrono::steady_clock::now();
+    for (uint64_t number = first; number < first + count; ++number) {
+      rpc::ActorSpec spec = Spec({1, 1}, number, "actor" + std::to_string(number));
+      spec.placement.Set("CPU", base::Fixed(cpus));
+      std::vector<HeadAction> actions;
+      head_->Handle(now_, MessageReceived{DaemonOf(1), rpc::ActorCreate{spec}}, &actions);
+      uint64_t batch = 0;
+      for (const HeadAction& action : actions) {
+        if (const auto* persist = std::get_if<Persist>(&action)) batch = persist->batch;
+      }
+      actions.clear();
+      head_->Handle(now_, Persisted{batch}, &actions);
+    }
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() /
+           static_cast<double>(count);
+  };
+  Join();
+  job_ = NewJob({1, 1});
+  const double few = register_all(1, 1'000, 1);
+  const double many = register_all(10'001, 10'000, 1);
+  const double waiting = register_all(50'001, 10'000, 64);  // more than any node has
+  RecordProperty("us_each_of_1000", std::to_string(few));
+  std::printf("registered: %.1f us each of 1,000, %.1f of 10,000, %.1f of 10,000 that fit nowhere\n", few, many,
+              waiting);
+  EXPECT_EQ(head_->counts().names, 21'000u);
+  EXPECT_LT(many, 10 * few + 20);
+  EXPECT_LT(waiting, 10 * few + 20);
 }
 
 }  // namespace

@@ -68,6 +68,7 @@ absl::StatusOr<T> TakeMessage(std::string_view* value) {
 
 std::string NodeKey(NodeId node) { return "node/" + Padded(node); }
 std::string JobKey(JobId job) { return "job/" + Padded(job); }
+std::string LingeringJobKey(JobId job) { return "lingering_job/" + Padded(job); }
 std::string GoneNodeKey(NodeId node) { return "gone_node/" + Padded(node); }
 std::string GoneJobKey(JobId job) { return "gone_job/" + Padded(job); }
 std::string ActorKey(ActorId actor) {
@@ -109,7 +110,7 @@ std::string PackJob(const JobTable::Job& job) {
 
 absl::StatusOr<JobTable::Job> UnpackJob(std::string_view value) {
   MANTA_ASSIGN_OR_RETURN(rpc::JobRegister job, TakeMessage<rpc::JobRegister>(&value));
-  return JobTable::Job{job.driver, std::move(job.program)};
+  return JobTable::Job{job.driver, std::move(job.program), false, {}};
 }
 
 std::string PackActor(const ActorDirectory::Record& record) {

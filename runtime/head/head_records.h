@@ -29,6 +29,7 @@ inline constexpr char kNextJob[] = "next_job";
 // Keys sort as their numbers do.
 std::string NodeKey(NodeId node);
 std::string JobKey(JobId job);
+std::string LingeringJobKey(JobId job);
 std::string GoneNodeKey(NodeId node);
 std::string GoneJobKey(JobId job);
 std::string ActorKey(ActorId actor);

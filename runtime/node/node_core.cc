@@ -129,6 +129,7 @@ void NodeCore::Impl::WelcomeWorker(const HelloReceived& event) {
 
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::JobAccepted& message) {
   if (!from.is_head()) return;
+  if (message.has_detached) detached_jobs_.insert(message.job);
   std::optional<ProcessTable::Applicant> driver = processes_.Admit(message);
   if (!driver) return;
   processes_.Add({driver->id, rpc::ProcessKind::kDriver, message.job, driver->pid, driver->address, driver->program});
@@ -175,13 +176,7 @@ void NodeCore::Impl::On(ProcessEnded& event) {
   for (const NodeId node : peers_.others()) Send(DaemonOf(node), death);
   SendHead(death);
   BeginDeath(death);
-  if (gone.kind == rpc::ProcessKind::kDriver) {
-    if (!ended_jobs_.Contains(gone.job)) {
-      job_ends_untold_.insert(gone.job);
-      SendHead(rpc::JobEnd{gone.job});
-      EndJob(gone.job);
-    }
-  }
+  if (gone.kind == rpc::ProcessKind::kDriver && !ended_jobs_.Contains(gone.job)) DriverDone(gone.job);
   TellJobGone(gone.job);
 }
 
@@ -190,13 +185,20 @@ void NodeCore::Impl::On(ProcessEnded& event) {
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::JobEnd& message) {
   if (from.is_head()) {
     job_ends_untold_.erase(message.job);
-  } else {
-    const LocalProcess* driver = processes_.Find(from);
-    if (driver == nullptr || driver->kind != rpc::ProcessKind::kDriver || driver->job != message.job) return;
-    job_ends_untold_.insert(message.job);
-    SendHead(message);
+    detached_jobs_.erase(message.job);
+    return EndJob(message.job);
   }
-  EndJob(message.job);
+  const LocalProcess* driver = processes_.Find(from);
+  if (driver != nullptr && driver->kind == rpc::ProcessKind::kDriver && driver->job == message.job) {
+    DriverDone(message.job);
+  }
+}
+
+// What it held ends with it in any case; the job's workers stay while detached actors may need them.
+void NodeCore::Impl::DriverDone(JobId job) {
+  job_ends_untold_.insert(job);
+  SendHead(rpc::JobEnd{job});
+  if (!detached_jobs_.contains(job)) EndJob(job);
 }
 
 void NodeCore::Impl::EndJob(JobId job) {

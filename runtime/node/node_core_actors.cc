@@ -26,6 +26,7 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ActorCreate& message) {
   const ActorId actor = message.spec.actor;
   if (actor.creator != from) return;
   home_.OpenHandle(actor);
+  if (message.spec.detached) detached_jobs_.insert(message.spec.job);
   if (message.spec.registered()) {
     routes_.CreatedAtHead(message);
     SendHead(message);

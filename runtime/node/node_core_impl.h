@@ -111,6 +111,7 @@ struct NodeCore::Impl {
   void Settle();
   bool AdmitHello(HelloReceived& hello);
   void WelcomeWorker(const HelloReceived& hello);
+  void DriverDone(JobId job);
   void EndJob(JobId job);
   void TellJobGone(JobId job);
   void RegisterAtHead();
@@ -228,6 +229,7 @@ struct NodeCore::Impl {
 
   // ---- jobs
   node::NumberSet ended_jobs_;
+  std::set<JobId> detached_jobs_;    // outlive their drivers, until the head ends them
   std::set<JobId> jobs_here_;        // have had a process here; JobGone is owed
   std::set<JobId> job_ends_untold_;  // the head has not said so itself yet
 

@@ -34,7 +34,7 @@ void CallStore::RecycleRetired() {
     call->result.Reset();
     call->more_results.reset();
     call->spec.reset();
-    call->shape.reset();
+    call->demand.reset();
     call->kind = Call::Kind::kTask;
     call->sent = call->completed = call->cancelled = call->has_refs = call->may_have_run = false;
     call->retry_on_exception = call->retries_of_actor = call->pushed_slow = false;

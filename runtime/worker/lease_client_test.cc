@@ -351,5 +351,42 @@ TEST_F(LeaseClient, SaysWhyATaskThatSomebodyWaitsForWaits) {
   EXPECT_EQ(waiting[0].reason, "busy");
 }
 
+TEST_F(LeaseClient, TasksWithHintsHaveLeasesOfTheirOwn) {
+  SubmitCall here;
+  here.function = 7;
+  here.shape = cpu_;
+  here.hint = {.affinity = 9, .affinity_hard = true};
+  const ObjectId waits = Submit(std::move(here));
+  Task();
+  const auto requests = Sent<rpc::LeaseRequest>();
+  ASSERT_EQ(requests.size(), 2u);
+  EXPECT_EQ(requests[0].hint, (rpc::SchedulingHint{.affinity = 9, .affinity_hard = true}));
+  EXPECT_EQ(requests[1].hint, rpc::SchedulingHint());
+  rpc::LeaseGrant refusal;
+  refusal.caller = kSelf;
+  refusal.request = requests[0].request;
+  refusal.error.code = ErrorCode::kNodeDied;
+  refusal.error.message = "node n9 has died";
+  FromDaemon(refusal);
+  EXPECT_EQ(ErrorOf(waits).code, ErrorCode::kNodeDied) << "no other node may run it";
+}
+
+TEST_F(LeaseClient, ATaskThatIsSpreadHasALeaseForItself) {
+  for (int i = 0; i < 3; ++i) {
+    SubmitCall call;
+    call.function = 7;
+    call.shape = cpu_;
+    call.hint = {.spreading = rpc::Spreading::kSpread};
+    Submit(std::move(call));
+  }
+  const auto requests = Sent<rpc::LeaseRequest>();
+  ASSERT_EQ(requests.size(), 3u);
+  Grant(requests[0].request, {kNode, 4});
+  Connected();
+  Reply(SentOne<rpc::CallRequest>(kPeer), Inline("1"));
+  EXPECT_EQ(SentOne<rpc::LeaseReturn>(kDaemon).lease, (LeaseId{kNode, 4}));
+  EXPECT_TRUE(Sent<rpc::CallRequest>().empty()) << "the other two wait for leases of their own";
+}
+
 }  // namespace
 }  // namespace manta::runtime

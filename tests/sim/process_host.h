@@ -97,6 +97,7 @@ class ProcessHost : public Host {
   void Run(runtime::Execute& action);
   void Run(runtime::ConstructActor& action);
   void Run(runtime::ActorLookedUp& action);
+  void Run(runtime::NodesListed&) {}
   void Run(runtime::ActorChanged& action);
   void Run(runtime::WaitingFor& action);
   void Run(runtime::ExitProcess& action);
