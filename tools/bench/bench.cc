@@ -16,6 +16,7 @@ const std::vector<Benchmark>& AllBenchmarks() {
     AddCallBenchmarks(made);
     AddObjectBenchmarks(made);
     AddProcessBenchmarks(made);
+    AddClusterBenchmarks(made);
     return made;
   }();
   return *all;
