@@ -119,6 +119,15 @@ bool IsAlive(const DaemonFile& daemon) {
 
 std::string NameOf(const DaemonFile& daemon) { return daemon.is_head ? "head" : "node-" + std::to_string(daemon.pid); }
 
+// A daemon that was killed has left its programs, too.
+void RemoveFilesOf(const DaemonFile& daemon, const std::string& cluster_run_dir) {
+  const std::string file = cluster_run_dir + "/" + NameOf(daemon);
+  std::error_code ignored;
+  fs::remove_all(file + ".programs", ignored);
+  fs::remove(file, ignored);
+  if (!daemon.socket.empty()) fs::remove(daemon.socket, ignored);
+}
+
 std::optional<DaemonFile> ReadDaemonFile(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadSmallFile(path);
   if (!text.ok()) return std::nullopt;
@@ -314,13 +323,13 @@ absl::StatusOr<DaemonFile> OwnDaemonFile() {
 }
 
 void RemoveDaemonFile(const std::string& cluster_run_dir, const DaemonFile& daemon) {
+  RemoveFilesOf(daemon, cluster_run_dir);
+  if (!LiveDaemons(cluster_run_dir).empty()) return;
   std::error_code ignored;
-  fs::remove(cluster_run_dir + "/" + NameOf(daemon), ignored);
-  if (!daemon.socket.empty()) fs::remove(daemon.socket, ignored);
-  if (LiveDaemons(cluster_run_dir).empty()) {
-    fs::remove(cluster_run_dir + "/cluster", ignored);
-    fs::remove(cluster_run_dir, ignored);  // if nothing else is there
-  }
+  // By the cluster's file `manta stop` finds what else is left, the head's private server above all.
+  const auto left = std::distance(fs::directory_iterator(cluster_run_dir, ignored), fs::directory_iterator());
+  if (left == 1) fs::remove(cluster_run_dir + "/cluster", ignored);
+  fs::remove(cluster_run_dir, ignored);
 }
 
 std::vector<DaemonFile> LiveDaemons(const std::string& cluster_run_dir) {
@@ -335,9 +344,7 @@ std::vector<DaemonFile> LiveDaemons(const std::string& cluster_run_dir) {
       daemons.push_back(*daemon);
       continue;
     }
-    std::error_code ignored;
-    fs::remove(entry.path(), ignored);
-    if (!daemon->socket.empty()) fs::remove(daemon->socket, ignored);
+    RemoveFilesOf(*daemon, cluster_run_dir);
   }
   std::sort(daemons.begin(), daemons.end(), [](const DaemonFile& a, const DaemonFile& b) {
     return std::make_tuple(!a.beside_head, a.start_time_ticks, a.pid) <
@@ -347,6 +354,12 @@ std::vector<DaemonFile> LiveDaemons(const std::string& cluster_run_dir) {
 }
 
 std::vector<ClusterHere> ClustersHere(const std::string& run_dir) {
+  std::vector<ClusterHere> clusters = ClustersEverHere(run_dir);
+  std::erase_if(clusters, [](const ClusterHere& cluster) { return cluster.daemons.empty(); });
+  return clusters;
+}
+
+std::vector<ClusterHere> ClustersEverHere(const std::string& run_dir) {
   std::vector<ClusterHere> clusters;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(run_dir, error)) {
@@ -360,7 +373,7 @@ std::vector<ClusterHere> ClustersHere(const std::string& run_dir) {
     cluster.address = Field<std::string>(what, "address");
     cluster.state_dir = Field<std::string>(what, "state_dir");
     cluster.daemons = LiveDaemons(cluster.run_dir);
-    if (!cluster.daemons.empty()) clusters.push_back(std::move(cluster));
+    clusters.push_back(std::move(cluster));
   }
   std::sort(clusters.begin(), clusters.end(),
             [](const ClusterHere& a, const ClusterHere& b) { return a.address < b.address; });

@@ -5,6 +5,7 @@
 //   <run dir>/<cluster id>/cluster          address, state directory
 //                          head, node-<pid>   one per daemon that lives: pid, start time, name, its socket
 //                          node-<pid>.sock    where drivers of this user come in
+//                          node-<pid>.programs/  what its workers run
 //
 // The state directory is --state-dir, else $XDG_STATE_HOME/manta/<port> (~/.local/state); the run directory
 // $XDG_RUNTIME_DIR/manta, else a directory of this user's under the system's temp (0700).
@@ -94,6 +95,8 @@ struct ClusterHere {
 };
 // The clusters with live daemons on this machine (of this user).
 std::vector<ClusterHere> ClustersHere(const std::string& run_dir);
+// Those, too, all whose daemons were killed, so that their files, and perhaps a server of theirs, are left.
+std::vector<ClusterHere> ClustersEverHere(const std::string& run_dir);
 
 }  // namespace manta::runtime
 

@@ -56,12 +56,31 @@ std::vector<std::pair<runtime::DaemonFile, base::UniqueFd>> Open(const std::vect
   return opened;
 }
 
+absl::StatusOr<runtime::PrivateRedis> FindRedis(const runtime::ClusterHere& cluster) {
+  return runtime::PrivateRedis::Find(runtime::Metadata::PrivateSpec(cluster.state_dir, cluster.run_dir));
+}
+
+void RemoveClusterFile(const runtime::ClusterHere& cluster) {
+  std::error_code ignored;
+  std::filesystem::remove(cluster.run_dir + "/cluster", ignored);
+  std::filesystem::remove(cluster.run_dir, ignored);  // if nothing else is there
+}
+
+// Of a cluster whose daemons were killed the server may be left.
+bool Lives(const runtime::ClusterHere& cluster) {
+  return !cluster.daemons.empty() || !absl::IsNotFound(FindRedis(cluster).status());
+}
+
 absl::StatusOr<runtime::ClusterHere> FindHere(const StopOptions& options) {
   MANTA_ASSIGN_OR_RETURN(const std::string run_dir, runtime::RunDirectory(options.run_dir));
-  std::vector<runtime::ClusterHere> clusters = runtime::ClustersHere(run_dir);
+  std::vector<runtime::ClusterHere> clusters = runtime::ClustersEverHere(run_dir);
   std::erase_if(clusters, [&](const runtime::ClusterHere& cluster) {
-    return (!options.address.empty() && cluster.address != options.address) ||
-           (!options.state_dir.empty() && cluster.state_dir != options.state_dir);
+    const bool is_other = (!options.address.empty() && cluster.address != options.address) ||
+                          (!options.state_dir.empty() && cluster.state_dir != options.state_dir);
+    if (is_other || Lives(cluster)) return is_other;
+    std::error_code ignored;
+    std::filesystem::remove_all(cluster.run_dir, ignored);
+    return true;
   });
   if (clusters.empty()) return absl::NotFoundError("no daemon of such a cluster runs on this machine");
   if (clusters.size() == 1) return clusters.front();
@@ -73,13 +92,10 @@ absl::StatusOr<runtime::ClusterHere> FindHere(const StopOptions& options) {
 
 // The private server outlives heads that are killed, not this.
 int StopRedis(const runtime::ClusterHere& cluster) {
-  absl::StatusOr<runtime::PrivateRedis> redis =
-      runtime::PrivateRedis::Find(runtime::Metadata::PrivateSpec(cluster.state_dir, cluster.run_dir));
+  absl::StatusOr<runtime::PrivateRedis> redis = FindRedis(cluster);
   if (absl::IsNotFound(redis.status())) return 0;
   const absl::Status stopped = redis.ok() ? redis->Stop() : redis.status();
-  std::error_code ignored;
-  std::filesystem::remove(cluster.run_dir + "/cluster", ignored);
-  std::filesystem::remove(cluster.run_dir, ignored);  // if nothing else is there
+  RemoveClusterFile(cluster);
   if (stopped.ok()) return 0;
   std::cerr << "manta stop: its redis-server: " << base::Message(stopped) << "\n";
   return kExitFailed;
