@@ -70,6 +70,11 @@ absl::Status BindSource(int fd, const std::string& host) {
   return absl::OkStatus();
 }
 
+absl::Status ConnectError(int error, const std::string& address) {
+  if (error == ECONNREFUSED) return base::Error(absl::StatusCode::kUnavailable, "nobody listens on " + address);
+  return base::ErrnoStatus(error, "connect " + address);
+}
+
 std::string Numeric(const sockaddr* address, socklen_t size) {
   char host[NI_MAXHOST];
   char port[NI_MAXSERV];
@@ -130,7 +135,7 @@ absl::StatusOr<base::UniqueFd> ConnectTo(const std::string& address, const std::
   while (connect(fd.get(), info->ai_addr, info->ai_addrlen) != 0) {
     if (errno == EINPROGRESS || errno == EISCONN) break;
     if (errno == EINTR) continue;
-    return base::ErrnoStatus(errno, "connect " + address);
+    return ConnectError(errno, address);
   }
   return fd;
 }
@@ -139,11 +144,7 @@ absl::Status TakeConnectError(int fd, const std::string& address) {
   int error = 0;
   socklen_t size = sizeof(error);
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-  if (error == 0) return absl::OkStatus();
-  if (error == ECONNREFUSED) {
-    return base::Error(absl::StatusCode::kUnavailable, "nobody listens on " + address);
-  }
-  return base::ErrnoStatus(error, "connect " + address);
+  return error == 0 ? absl::OkStatus() : ConnectError(error, address);
 }
 
 absl::StatusOr<std::string> LocalAddress(int listener) {

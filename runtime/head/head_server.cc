@@ -10,6 +10,10 @@ namespace manta::runtime {
 namespace {
 
 constexpr size_t kEarlyMessagesMax = 64 << 10;
+constexpr Duration kAskAgain = std::chrono::milliseconds(20);
+constexpr int kAsksMax = 100;
+
+bool NobodyListens(const absl::Status& why) { return base::Message(why).find("nobody listens") != std::string::npos; }
 
 }  // namespace
 
@@ -44,7 +48,7 @@ class HeadServer::Connection final : public rpc::SocketChannel::Handler {
 
 class HeadServer::Probe final : private rpc::SocketChannel::Handler {
  public:
-  using Done = std::function<void(bool dead)>;
+  using Done = std::function<void(Verdict)>;
   Probe(HeadServer* server, NodeId node, base::UniqueFd socket, Done done) : done_(std::move(done)) {
     rpc::ClientHandshake::Options handshake;
     handshake.cluster_id = server->options_.cluster.cluster_id;
@@ -55,14 +59,15 @@ class HeadServer::Probe final : private rpc::SocketChannel::Handler {
   }
 
  private:
-  void OnAuthenticated(rpc::SocketChannel&, const rpc::PeerIdentity&) override { Finish(false); }
+  void OnAuthenticated(rpc::SocketChannel&, const rpc::PeerIdentity&) override { Finish(Verdict::kLives); }
   void OnMessage(rpc::Channel&, rpc::Message) override {}
   // Refused as another process, or not let in as the head (which proves that it lives), or nobody is there.
   void OnClosed(rpc::Channel&, const absl::Status& why) override {
-    Finish(absl::IsAborted(why) || base::Message(why).find("nobody listens") != std::string::npos);
+    if (absl::IsAborted(why) || NobodyListens(why)) return Finish(Verdict::kDead);
+    Finish(absl::IsUnavailable(why) ? Verdict::kUnclear : Verdict::kLives);
   }
-  void Finish(bool dead) {
-    if (done_) std::exchange(done_, nullptr)(dead);
+  void Finish(Verdict verdict) {
+    if (done_) std::exchange(done_, nullptr)(verdict);
   }
 
   Done done_;
@@ -91,6 +96,7 @@ HeadServer::HeadServer(base::EventLoop* loop, Options options) : loop_(loop), op
 HeadServer::~HeadServer() {
   *alive_ = false;
   if (state_timer_ != 0) loop_->CancelTimer(state_timer_);
+  while (!probes_.empty()) EndProbing(probes_.begin()->first);
 }
 
 absl::Status HeadServer::Listen() {
@@ -148,7 +154,7 @@ void HeadServer::OnClosed(Connection& connection, const absl::Status& why) {
   StateFanout::Output output;
   fanout_->NodeGone(node, &output);
   CarryOut(output);
-  ConfirmDeath(node, address);
+  ConfirmDeath(node, address, 1);
 }
 
 // It may be running: it goes at the next turn.
@@ -176,7 +182,7 @@ void HeadServer::Register(Connection& connection, rpc::NodeRegister message) {
   connection.address = message.info.address;
   // A core that hears of the new connection first must not be told of the old one's end afterwards.
   if (const auto old = by_node_.find(message.info.node); old != by_node_.end()) Remove(old->second);
-  probes_.erase(message.info.node);
+  EndProbing(message.info.node);
   shell_->Register(std::move(message),
                    [this, id = connection.id()](const rpc::NodeAccepted& accepted) { Bind(id, accepted); });
 }
@@ -233,20 +239,40 @@ void HeadServer::CarryOut(const StateFanout::Output& output) {
   });
 }
 
-void HeadServer::ConfirmDeath(NodeId node, const std::string& address) {
-  const auto finish = [this, node](bool dead) {
-    loop_->Post([this, node, dead, alive = std::weak_ptr<bool>(alive_)] {
+void HeadServer::ConfirmDeath(NodeId node, const std::string& address, int asked) {
+  const auto finish = [this, node, address, asked](Verdict verdict) {
+    loop_->Post([this, node, address, asked, verdict, alive = std::weak_ptr<bool>(alive_)] {
       const std::shared_ptr<bool> still = alive.lock();
-      if (!still || !*still || probes_.erase(node) == 0) return;
-      if (dead) shell_->ConnectionLost(node, true);
+      if (still && *still) Judge(node, address, asked, verdict);
     });
   };
+  EndProbing(node);
+  Probing& probing = probes_[node];
   absl::StatusOr<base::UniqueFd> socket = rpc::ConnectTo(address);
-  if (!socket.ok()) {
-    probes_[node] = nullptr;
-    return finish(absl::IsUnavailable(socket.status()));
+  if (!socket.ok()) return finish(NobodyListens(socket.status()) ? Verdict::kDead : Verdict::kUnclear);
+  probing.probe = std::make_unique<Probe>(this, node, *std::move(socket), finish);
+}
+
+void HeadServer::Judge(NodeId node, const std::string& address, int asked, Verdict verdict) {
+  const auto found = probes_.find(node);
+  if (found == probes_.end()) return;  // it has come back
+  if (verdict == Verdict::kUnclear && asked < kAsksMax) {
+    found->second.probe.reset();
+    found->second.again = loop_->RunAfter(kAskAgain, [this, node, address, asked] {
+      probes_[node].again = 0;
+      ConfirmDeath(node, address, asked + 1);
+    });
+    return;
   }
-  probes_[node] = std::make_unique<Probe>(this, node, *std::move(socket), finish);
+  EndProbing(node);
+  if (verdict == Verdict::kDead) shell_->ConnectionLost(node, true);
+}
+
+void HeadServer::EndProbing(NodeId node) {
+  const auto found = probes_.find(node);
+  if (found == probes_.end()) return;
+  if (found->second.again != 0) loop_->CancelTimer(found->second.again);
+  probes_.erase(found);
 }
 
 }  // namespace manta::runtime

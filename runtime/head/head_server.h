@@ -3,7 +3,8 @@
 // Problem:    a closed connection may mean a dead daemon or a broken link: the first must be known in milliseconds, the
 //             second must not kill anybody.
 // How:        when a node's connection closes, the head dials the node's own address. Nobody listens there, or somebody
-//             else: it is dead. Else silence will tell (FailureDetector).
+//             else: it is dead. A socket that takes the call and drops it may be a dying daemon's: the head asks again.
+//             Else silence will tell (FailureDetector).
 // Ownership:  owns the listener, the connections and the shell. Borrows the loop.
 // Threads:    loop-confined.
 // Invariants: (1) a node has one connection, the newest.
@@ -59,7 +60,9 @@ class HeadServer {
   void OnQuery(Connection& connection, const rpc::StateQuery& query);
   void OnStateReply(NodeId from, rpc::StateReply reply);
   void CarryOut(const StateFanout::Output& output);
-  void ConfirmDeath(NodeId node, const std::string& address);
+  enum class Verdict { kDead, kLives, kUnclear };
+  void ConfirmDeath(NodeId node, const std::string& address, int asked);
+  void Judge(NodeId node, const std::string& address, int asked, Verdict verdict);
 
   base::EventLoop* const loop_;
   const Options options_;
@@ -71,7 +74,12 @@ class HeadServer {
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<NodeId, uint64_t> by_node_;
   uint64_t next_connection_ = 1;
-  std::map<NodeId, std::unique_ptr<Probe>> probes_;
+  struct Probing {
+    std::unique_ptr<Probe> probe;
+    base::TimerId again = 0;
+  };
+  void EndProbing(NodeId node);
+  std::map<NodeId, Probing> probes_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
