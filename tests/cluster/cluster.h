@@ -29,6 +29,8 @@ using embedded::Within;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// On(kAnywhere, ...): on one of the nodes that AddNode made, not on the one beside the head.
+inline constexpr char kAnywhere[] = "anywhere";
 // Builders of tasks and actors: there, without CPUs.
 template <class Builder>
 Builder On(const std::string& node, Builder builder) {
@@ -78,6 +80,9 @@ class ClusterTest : public EmbeddedTest {
   // After its death, with the same command.
   void RestartHead();
   void KillHead();
+  // The head's private redis-server: its pid, and what redis-cli says to a command.
+  pid_t redis() const;
+  std::string Redis(const std::vector<std::string>& command);
   const std::string& address() const { return address_; }
   pid_t head() const { return head_; }
   pid_t node_beside_head() const { return node_beside_head_; }

@@ -190,8 +190,8 @@ TEST_F(Daemons, EndWithTheirCommandThatBlocks) {
   head.Signal(SIGINT);
   EXPECT_EQ(head.Join().status, 0) << head.output();
   EXPECT_THAT(Family::Named("manta-"), IsEmpty());
-  // The private server goes with `manta stop`, or on with the next head.
-  StartHead();
+  EXPECT_EQ(Manta({"stop"}).status, 0) << "the private server is left";
+  EXPECT_EQ(Manta({"stop"}).status, 3);
 }
 
 TEST_F(Daemons, WhoseCommandBlocksEndTogether) {
