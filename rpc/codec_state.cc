@@ -14,6 +14,7 @@ void Write(const StateQuery& m, schema::StateQuery::Builder b, Encoder*) {
   b.setOffset(m.offset);
   b.setLimit(m.limit);
   b.setNoRestart(m.no_restart);
+  if (!m.filters.empty()) WriteTexts(m.filters, b.initFilters(static_cast<kj::uint>(m.filters.size())));
 }
 
 void Read(schema::StateQuery::Reader r, Decoder* in, StateQuery* m) {
@@ -24,6 +25,7 @@ void Read(schema::StateQuery::Reader r, Decoder* in, StateQuery* m) {
   m->offset = r.getOffset();
   m->limit = r.getLimit();
   m->no_restart = r.getNoRestart();
+  ReadTexts(r.getFilters(), in, &m->filters);
 }
 
 void Write(const StateReply& m, schema::StateReply::Builder b, Encoder* out) {

@@ -598,6 +598,8 @@ struct StateQuery {
   uint64_t offset = 0;      // kLogs: bytes from the start
   uint64_t limit = 1000;    // rows; kLogs: bytes
   bool no_restart = false;  // kKillActor: for good, else this incarnation
+  // Lists: "KEY=VALUE", "KEY!=VALUE". A row that has another value there is left out; one without the column is not.
+  std::vector<std::string> filters;
   bool operator==(const StateQuery&) const = default;
 };
 // One column of one row. `is_json`: the value is a JSON number, bool, object or array; else a string.

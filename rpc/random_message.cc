@@ -441,9 +441,9 @@ void Fill(Rng* rng, ProgramInfo& x) {
   error = Text(rng);
 }
 void Fill(Rng* rng, StateQuery& x) {
-  auto& [request, kind, node, subject, offset, limit, no_restart] = x;
+  auto& [request, kind, node, subject, offset, limit, no_restart, filters] = x;
   FillEnum(rng, kind, StateKind::kKillActor);
-  All(rng, request, node, subject, offset, limit, no_restart);
+  All(rng, request, node, subject, offset, limit, no_restart, filters);
 }
 void Fill(Rng* rng, StateReply& x) {
   auto& [request, node, rows, text, truncated, error] = x;

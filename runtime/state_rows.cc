@@ -17,6 +17,19 @@ std::string Dump(const nlohmann::json& value) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+bool IsKnown(const rpc::StateField& field) { return !field.value.empty() && !(field.is_json && field.value == "null"); }
+
+// Of a task: its caller and its worker, on two nodes, see different steps.
+bool IsFurther(const rpc::StateField& other, const rpc::StateField& known) {
+  static constexpr std::string_view kSteps[] = {"PENDING_ARGS", "PENDING_NODE", "SUBMITTED_TO_WORKER",
+                                                "RUNNING",      "FINISHED",     "FAILED"};
+  if (known.key != "state") return false;
+  const auto step = [](std::string_view state) {
+    return std::find(std::begin(kSteps), std::end(kSteps), state) - std::begin(kSteps);
+  };
+  return step(other.value) < std::ssize(kSteps) && step(known.value) < step(other.value);
+}
+
 // A number above 0 behind its letter: "p7".
 std::optional<uint64_t> ParseNumber(std::string_view text, char letter) {
   uint64_t number = 0;
@@ -40,6 +53,9 @@ StateRow& StateRow::Json(std::string_view key, std::string value) {
 }
 
 StateRow& StateRow::Number(std::string_view key, int64_t value) { return Json(key, std::to_string(value)); }
+StateRow& StateRow::NumberOrNull(std::string_view key, int64_t value) {
+  return Json(key, value == 0 ? "null" : std::to_string(value));
+}
 StateRow& StateRow::Bool(std::string_view key, bool value) { return Json(key, value ? "true" : "false"); }
 StateRow& StateRow::Resources(std::string_view key, const base::ResourceSet& amounts) {
   return Json(key, amounts.ToJson());
@@ -51,9 +67,25 @@ StateRow& StateRow::TextList(std::string_view key, const std::vector<std::string
 StateRows::StateRows(const rpc::StateQuery& query, NodeId node) : limit_(query.limit) {
   reply_.request = query.request;
   reply_.node = node;
+  for (const std::string& text : query.filters) {
+    if (std::optional<StateFilter> filter = ParseFilter(text)) filters_.push_back(*std::move(filter));
+  }
+}
+
+std::optional<StateFilter> ParseFilter(std::string_view text) {
+  const size_t at = text.find('=');
+  if (at == std::string_view::npos || at == 0 || (at == 1 && text[0] == '!')) return std::nullopt;
+  const bool is_equal = text[at - 1] != '!';
+  return StateFilter{std::string(text.substr(0, is_equal ? at : at - 1)), std::string(text.substr(at + 1)), is_equal};
 }
 
 bool StateRows::Add(rpc::StateRow row) {
+  for (const StateFilter& filter : filters_) {
+    for (const rpc::StateField& field : row.fields) {
+      // An empty one may be filled by somebody else who knows of the same thing.
+      if (field.key == filter.key && IsKnown(field) && !filter.Takes(field.value)) return true;
+    }
+  }
   const size_t bytes = BytesOf(row);
   if (reply_.rows.size() >= limit_ || bytes_ + bytes > kBytesMax) {
     reply_.truncated = true;
@@ -102,7 +134,7 @@ void MergeRow(const rpc::StateRow& other, rpc::StateRow* row) {
                                    [&](const rpc::StateField& known) { return known.key == field.key; });
     if (same == row->fields.end()) {
       row->fields.push_back(field);
-    } else if (same->value.empty()) {
+    } else if (!IsKnown(*same) || IsFurther(field, *same)) {
       *same = field;
     }
   }

@@ -25,6 +25,7 @@ class StateRow {
  public:
   StateRow& Text(std::string_view key, std::string value);
   StateRow& Number(std::string_view key, int64_t value);
+  StateRow& NumberOrNull(std::string_view key, int64_t value);  // 0: null, which somebody else may know
   StateRow& Bool(std::string_view key, bool value);
   StateRow& Resources(std::string_view key, const base::ResourceSet& amounts);  // {"CPU": 2}
   StateRow& TextList(std::string_view key, const std::vector<std::string>& values);
@@ -35,6 +36,15 @@ class StateRow {
   rpc::StateRow row_;
 };
 
+// "KEY=VALUE": the column is that. "KEY!=VALUE": it is not.
+struct StateFilter {
+  std::string key;
+  std::string value;
+  bool is_equal = true;
+  bool Takes(std::string_view column) const { return (column == value) == is_equal; }
+};
+std::optional<StateFilter> ParseFilter(std::string_view text);
+
 class StateRows {
  public:
   static constexpr size_t kBytesMax = 512 << 10;
@@ -42,7 +52,8 @@ class StateRows {
   // `node`: who answers; 0: the head.
   StateRows(const rpc::StateQuery& query, NodeId node);
 
-  // False: there is room for no more.
+  // False: there is room for no more. What the query's filters do not take is left out; filters that are none are
+  // ignored.
   bool Add(StateRow row) { return Add(row.Take()); }
   bool Add(rpc::StateRow row);
   void SetTruncated() { reply_.truncated = true; }
@@ -50,6 +61,7 @@ class StateRows {
 
  private:
   const uint64_t limit_;
+  std::vector<StateFilter> filters_;
   size_t bytes_ = 0;
   rpc::StateReply reply_;
 };
@@ -61,7 +73,7 @@ size_t BytesOf(const rpc::StateRow& row);
 
 // What a row is about: rows of one query with equal keys tell of the same thing. "": it stands alone.
 std::string KeyOf(const rpc::StateQuery& query, const rpc::StateRow& row);
-// Adds the columns that `row` lacks from `other`, which is about the same thing.
+// Adds the columns that `row` lacks from `other`, which is about the same thing. A task is as far as anybody has seen.
 void MergeRow(const rpc::StateRow& other, rpc::StateRow* row);
 
 // Of the status: `count` requests of one shape (JSON) wait, and why; what failed lately, and why; how many actors.

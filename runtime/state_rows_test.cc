@@ -33,6 +33,23 @@ TEST(StateRows, FitsIntoAMessageWhateverTheLimit) {
   EXPECT_TRUE(rows.Take().truncated);
 }
 
+TEST(StateRows, LeavesOutWhatTheFiltersDoNotTake) {
+  rpc::StateQuery query;
+  query.limit = 2;
+  query.filters = {"state=ALIVE", "name!=ps", "nonsense"};
+  StateRows rows(query, 1);
+  EXPECT_TRUE(rows.Add(StateRow().Text("state", "DEAD").Number("n", 1)));
+  EXPECT_TRUE(rows.Add(StateRow().Text("state", "ALIVE").Number("n", 2)));
+  EXPECT_TRUE(rows.Add(StateRow().Text("state", "ALIVE").Text("name", "ps").Number("n", 3)));
+  EXPECT_TRUE(rows.Add(StateRow().Text("state", "").Text("name", "x").Number("n", 4)));
+  const rpc::StateReply reply = rows.Take();
+  ASSERT_EQ(reply.rows.size(), 2u);
+  EXPECT_EQ(ValueOf(reply.rows[0], "n"), "2");
+  EXPECT_EQ(ValueOf(reply.rows[1], "n"), "4");
+  EXPECT_FALSE(reply.truncated);
+  for (const char* text : {"", "=", "=x", "state", "!=x"}) EXPECT_FALSE(ParseFilter(text)) << text;
+}
+
 TEST(StateRows, ListsAreJsonWhateverIsInThem) {
   const rpc::StateRow row = StateRow().TextList("list", {"a\"b", "\x01\xff"}).Take();
   const auto parsed = nlohmann::json::parse(ValueOf(row, "list"));
@@ -52,6 +69,20 @@ TEST(StateRows, RowsOfOneActorAreOne) {
   EXPECT_EQ(ValueOf(known, "state"), "RESTARTING");
   EXPECT_EQ(ValueOf(known, "worker_id"), "n2.p1");
   EXPECT_EQ(ValueOf(known, "pid"), "9");
+}
+
+TEST(StateRows, ATaskIsAsFarAsAnybodyHasSeen) {
+  const auto task = [](const char* state, int64_t pid) {
+    return StateRow().Text("task_id", "n1.p1.c1").Text("state", state).NumberOrNull("pid", pid).Take();
+  };
+  rpc::StateRow caller = task("SUBMITTED_TO_WORKER", 0);
+  MergeRow(task("RUNNING", 7), &caller);
+  EXPECT_EQ(ValueOf(caller, "state"), "RUNNING");
+  EXPECT_EQ(ValueOf(caller, "pid"), "7");
+  rpc::StateRow worker = task("FAILED", 7);
+  MergeRow(task("FINISHED", 0), &worker);
+  EXPECT_EQ(ValueOf(worker, "state"), "FAILED");
+  EXPECT_EQ(ValueOf(worker, "pid"), "7");
 }
 
 TEST(StateRows, CountsAreNeverMerged) {

@@ -33,6 +33,7 @@ struct StateQuery {
   offset @4 :UInt64;           # logs: bytes from the start
   limit @5 :UInt64;            # rows; logs: bytes
   noRestart @6 :Bool;          # killActor: for good, else this incarnation
+  filters @7 :List(Text);      # lists: "KEY=VALUE", "KEY!=VALUE"; a row without the column may be among the answers
 }
 
 struct StateField {

@@ -489,7 +489,7 @@ HomeTable::Holding HomeTable::HoldingOf(const ObjectId& object, const Entry& ent
   static constexpr const char* kStates[] = {"UNKNOWN", "PENDING", "INLINE", "STORED", "ERROR"};
   Holding holding;
   holding.object = object;
-  holding.state = entry.lost ? "LOST" : kStates[static_cast<size_t>(entry.state)];
+  holding.state = object.is_actor() ? "HANDLE" : entry.lost ? "LOST" : kStates[static_cast<size_t>(entry.state)];
   if (entry.value != nullptr) holding.size_bytes = entry.value->bytes.size();
   for (const auto& [node, location] : entry.copies) {
     holding.copies.push_back(node);

@@ -82,7 +82,7 @@ class HomeTable {
   // An object that is counted here, as people see it.
   struct Holding {
     ObjectId object;
-    const char* state = "";  // UNKNOWN, PENDING, INLINE, STORED, ERROR, LOST
+    const char* state = "";  // HANDLE (of an actor), UNKNOWN, PENDING, INLINE, STORED, ERROR, LOST
     uint64_t size_bytes = 0;
     std::vector<NodeId> copies;
     std::vector<ProcessId> holders;
@@ -90,10 +90,12 @@ class HomeTable {
     size_t tickets = 0;  // refs in messages under way
     bool awaits_seal = false;
   };
-  // visit(const Holding&): every one, in the order of their ids.
+  // visit(const Holding&) -> bool (go on), in the order of their ids.
   template <typename Visit>
   void ForEach(Visit visit) const {
-    for (const auto& [object, entry] : entries_) visit(HoldingOf(object, entry));
+    for (const auto& [object, entry] : entries_) {
+      if (!visit(HoldingOf(object, entry))) return;
+    }
   }
   // Somebody holds it (tests).
   bool IsHeld(const ObjectId& object) const;

@@ -188,7 +188,7 @@ void NodeCore::Impl::DescribeDeaths(StateRows* rows) const {
 
 void NodeCore::Impl::DescribeObjects(StateRows* rows) const {
   bool room = true;
-  home_.ForEach([&](const node::HomeTable::Holding& holding) { room = room && rows->Add(ObjectRow(holding)); });
+  home_.ForEach([&](const node::HomeTable::Holding& holding) { return room = rows->Add(ObjectRow(holding)); });
   store_.ForEachLeaving([&](const ObjectId& object, uint64_t size_bytes) {
     if (!room) return;
     StateRow row;
@@ -212,7 +212,7 @@ StateRow NodeCore::Impl::ObjectRow(const node::HomeTable::Holding& holding) cons
       .Text("reference_type", ReferenceType(holding));
   row.Text("node_id", ToString(DaemonOf(self_))).TextList("copies", copies).TextList("held_by", holders);
   row.TextList("held_in", containers).Number("in_flight", Signed(holding.tickets));
-  row.Text("type", owner == nullptr ? "" : TypeName(*owner)).Number("pid", owner == nullptr ? 0 : owner->pid);
+  row.Text("type", owner == nullptr ? "" : TypeName(*owner)).NumberOrNull("pid", owner == nullptr ? 0 : owner->pid);
   row.Text("ip", address_.substr(0, address_.rfind(':'))).Text("why", WhyHeld(holding));
   return row;
 }
@@ -227,6 +227,7 @@ void NodeCore::Impl::SummarizeObjects(StateRows* rows) const {
     Sum& sum = sums[{holding.state, ReferenceType(holding)}];
     ++sum.count;
     sum.bytes += Signed(holding.size_bytes);
+    return true;
   });
   for (const auto& [what, sum] : sums) {
     rows->Add(StateRow()

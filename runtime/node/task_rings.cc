@@ -135,10 +135,12 @@ void TaskRings::DescribeTasks(const rpc::StateQuery& query, NodeId node, int64_t
                               StateRows* rows) const {
   std::map<TaskKey, Task> tasks;
   bool left_out = false;
+  size_t looked_at = 0;
   ForEachRing([&](const Ring& ring) {
     uint64_t seen = 0;
     ring.view.ForEach([&](const TaskRecord& found) {
-      if (++seen > query.limit) {
+      const bool enough = ++seen > query.limit && query.filters.empty();
+      if (enough || ++looked_at > kRecordsMax) {
         left_out = true;
         return false;
       }
@@ -157,26 +159,29 @@ void TaskRings::DescribeTasks(const rpc::StateQuery& query, NodeId node, int64_t
     return std::max(a->record.submitted_ns, a->record.started_ns) >
            std::max(b->record.submitted_ns, b->record.started_ns);
   });
-  const auto ms = [wall_offset_ns](int64_t ns) { return ns == 0 ? 0 : (ns + wall_offset_ns) / kNsPerMs; };
   for (const Task* task : newest_first) {
-    const TaskRecord& record = task->record;
-    const bool is_user_error = record.error == rpc::ErrorCode::kTaskError && record.error_type[0] != '\0';
-    const bool runs_here = record.worker.node == node;
-    StateRow row;
-    row.Text("task_id", ToString(record.call)).Number("attempt", record.attempt).Text("name", record.name.data());
-    row.Text("state", TaskStateName(record.state)).Number("job_id", static_cast<int64_t>(task->job));
-    row.Text("actor_id", record.actor ? ToString(record.actor) : "").Text("type", KindName(record.kind));
-    row.Text("function", record.has_own_name != 0 ? "" : record.name.data());
-    row.Text("parent", record.parent.number == 0 ? "" : ToString(record.parent));
-    row.Text("node_id", record.worker.node == 0 ? "" : ToString(DaemonOf(record.worker.node)));
-    row.Text("worker_id", record.worker.number == 0 ? "" : ToString(record.worker));
-    if (runs_here && task->worker_pid != 0) row.Number("pid", task->worker_pid);
-    row.Text("error_type", is_user_error ? record.error_type.data() : ErrorName(record.error));
-    row.Number("submitted_ms", ms(record.submitted_ns)).Number("started_ms", ms(record.started_ns));
-    row.Number("ended_ms", ms(record.ended_ns));
-    if (!rows->Add(std::move(row))) return;
+    if (!rows->Add(RowOf(*task, node, wall_offset_ns))) return;
   }
   if (left_out) rows->SetTruncated();
+}
+
+StateRow TaskRings::RowOf(const Task& task, NodeId node, int64_t wall_offset_ns) {
+  const TaskRecord& record = task.record;
+  const auto ms = [wall_offset_ns](int64_t ns) { return ns == 0 ? 0 : (ns + wall_offset_ns) / kNsPerMs; };
+  const bool is_user_error = record.error == rpc::ErrorCode::kTaskError && record.error_type[0] != '\0';
+  StateRow row;
+  row.Text("task_id", ToString(record.call)).Number("attempt", record.attempt).Text("name", record.name.data());
+  row.Text("state", TaskStateName(record.state)).Number("job_id", static_cast<int64_t>(task.job));
+  row.Text("actor_id", record.actor ? ToString(record.actor) : "").Text("type", KindName(record.kind));
+  row.Text("function", record.has_own_name != 0 ? "" : record.name.data());
+  row.Text("parent", record.parent.number == 0 ? "" : ToString(record.parent));
+  row.Text("node_id", record.worker.node == 0 ? "" : ToString(DaemonOf(record.worker.node)));
+  row.Text("worker_id", record.worker.number == 0 ? "" : ToString(record.worker));
+  row.NumberOrNull("pid", record.worker.node == node ? task.worker_pid : 0);
+  row.Text("error_type", is_user_error ? record.error_type.data() : ErrorName(record.error));
+  row.NumberOrNull("submitted_ms", ms(record.submitted_ns)).NumberOrNull("started_ms", ms(record.started_ns));
+  row.NumberOrNull("ended_ms", ms(record.ended_ns));
+  return row;
 }
 
 // Each call is counted where it was made; a creation, where it ran.

@@ -22,12 +22,16 @@
 
 namespace manta::runtime {
 
+class StateRow;
 class StateRows;
 
 class TaskRings {
  public:
   static constexpr size_t kDeadMax = 64;
   static constexpr size_t kDeadBytesMax = 32 << 20;
+
+  // Of all rings, for one list: the daemon's loop waits meanwhile.
+  static constexpr size_t kRecordsMax = 100'000;
 
   struct Owner {
     ProcessId process;
@@ -53,6 +57,7 @@ class TaskRings {
   };
   struct Task;
   void DescribeTasks(const rpc::StateQuery& query, NodeId node, int64_t wall_offset_ns, StateRows* rows) const;
+  static StateRow RowOf(const Task& task, NodeId node, int64_t wall_offset_ns);
   void Summarize(StateRows* rows) const;
   // visit(ring): the living, then the dead, the last one first.
   template <typename Visit>

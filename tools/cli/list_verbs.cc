@@ -12,7 +12,6 @@
 namespace manta::cli {
 namespace {
 
-// With filters, the rows are asked for without a limit, which is kept behind the filters.
 constexpr uint64_t kRowsMax = 1'000'000;
 
 struct Kind {
@@ -57,23 +56,26 @@ void PrintRows(const VerbOptions& options, const Json& rows, const std::vector<s
 }
 
 absl::Status RunList(const ListOptions& options) {
-  std::vector<Filter> filters;
+  std::vector<runtime::StateFilter> filters;
   for (const std::string& text : options.filters) {
-    MANTA_ASSIGN_OR_RETURN(Filter filter, ParseFilter(text));
-    filters.push_back(std::move(filter));
+    std::optional<runtime::StateFilter> filter = runtime::ParseFilter(text);
+    if (!filter) return base::Error(absl::StatusCode::kInvalidArgument, "--filter '" + text + "' is not KEY=VALUE");
+    filters.push_back(*std::move(filter));
   }
   const Kind& kind = Kinds().at(options.what);
   MANTA_ASSIGN_OR_RETURN(const Connection connection, ConnectToHead(options, rpc::TrustClass::kReader));
   rpc::StateQuery query;
   query.kind = kind.kind;
-  query.limit = filters.empty() ? options.limit : kRowsMax;
+  query.limit = options.limit;
+  query.filters = options.filters;
   MANTA_ASSIGN_OR_RETURN(const rpc::StateReply reply, Ask(connection.head.get(), query));
-  MANTA_ASSIGN_OR_RETURN(Json rows, Filtered(RowsToJson(reply), filters));
-  const bool cut = rows.size() > options.limit;
-  if (cut) rows.erase(rows.begin() + static_cast<Json::difference_type>(options.limit), rows.end());
+  MANTA_ASSIGN_OR_RETURN(const Json rows, Filtered(RowsToJson(reply), filters));
   PrintRows(options, rows, kind.columns);
-  if (cut || reply.truncated) {
-    Warn("there are more than these " + std::to_string(rows.size()) + ": --limit shows more, --filter others");
+  if (reply.truncated) {
+    const bool at_limit = rows.size() >= options.limit;
+    Warn("there are more than these " + std::to_string(rows.size()) +
+         (at_limit ? ": --limit shows more, --filter others"
+                   : ", and no more fit into one answer: --filter shows others"));
   }
   return absl::OkStatus();
 }

@@ -23,21 +23,12 @@ Json RowsToJson(const rpc::StateReply& reply) {
 
 std::string Dump(const Json& value) { return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
-absl::StatusOr<Filter> ParseFilter(std::string_view text) {
-  const size_t at = text.find('=');
-  if (at == std::string_view::npos || at == 0 || (at == 1 && text[0] == '!')) {
-    return absl::InvalidArgumentError(base::AbslView("--filter '" + std::string(text) + "' is not KEY=VALUE"));
-  }
-  const bool is_equal = text[at - 1] != '!';
-  return Filter{std::string(text.substr(0, is_equal ? at : at - 1)), std::string(text.substr(at + 1)), is_equal};
-}
-
-absl::StatusOr<Json> Filtered(const Json& rows, const std::vector<Filter>& filters) {
+absl::StatusOr<Json> Filtered(const Json& rows, const std::vector<runtime::StateFilter>& filters) {
   std::set<std::string> keys;
   for (const Json& row : rows) {
     for (const auto& [key, value] : row.items()) keys.insert(key);
   }
-  for (const Filter& filter : filters) {
+  for (const runtime::StateFilter& filter : filters) {
     if (rows.empty() || keys.contains(filter.key)) continue;
     std::string known;
     for (const std::string& key : keys) known += (known.empty() ? "" : ", ") + key;
@@ -45,10 +36,8 @@ absl::StatusOr<Json> Filtered(const Json& rows, const std::vector<Filter>& filte
   }
   Json kept = Json::array();
   for (const Json& row : rows) {
-    const bool fits = std::all_of(filters.begin(), filters.end(), [&](const Filter& filter) {
-      const Json& value = At(row, filter.key);
-      const bool same = TextAt(row, filter.key) == filter.value || CellOf(filter.key, value) == filter.value;
-      return same == filter.is_equal;
+    const bool fits = std::all_of(filters.begin(), filters.end(), [&](const runtime::StateFilter& filter) {
+      return filter.Takes(TextAt(row, filter.key));
     });
     if (fits) kept.push_back(row);
   }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 #include "rpc/message.h"
+#include "runtime/state_rows.h"
 #include "tools/cli/table.h"
 
 namespace manta::cli {
@@ -22,15 +23,8 @@ Json RowsToJson(const rpc::StateReply& reply);
 // For a script: indented, one newline at the end; text that is no UTF-8 is mended.
 std::string Dump(const Json& value);
 
-// "KEY=VALUE": the column is that, as a table shows it or as text. "KEY!=VALUE": it is not.
-struct Filter {
-  std::string key;
-  std::string value;
-  bool is_equal = true;
-};
-absl::StatusOr<Filter> ParseFilter(std::string_view text);
 // Keeps what all filters take. kInvalidArgument: no row has such a column; the text names those that there are.
-absl::StatusOr<Json> Filtered(const Json& rows, const std::vector<Filter>& filters);
+absl::StatusOr<Json> Filtered(const Json& rows, const std::vector<runtime::StateFilter>& filters);
 
 // A value in a table: sizes for people, lists without brackets.
 std::string CellOf(std::string_view key, const Json& value);

@@ -23,17 +23,18 @@ TEST(Rows, AreWhatTheyWereSentAs) {
 }
 
 TEST(Rows, AreFilteredByColumns) {
-  const auto kept = [](const char* filter) { return Filtered(Sample(), {ParseFilter(filter).value()}).value().size(); };
+  const auto kept = [](const char* filter) {
+    return Filtered(Sample(), {runtime::ParseFilter(filter).value()}).value().size();
+  };
   EXPECT_EQ(kept("state=ALIVE"), 1u);
   EXPECT_EQ(kept("state!=ALIVE"), 1u);
   EXPECT_EQ(kept("pid=7"), 1u);
   EXPECT_EQ(kept("state=NONE"), 0u);
-  EXPECT_EQ(kept("size=2.0 KiB"), 1u);
+  EXPECT_EQ(kept("size=2048"), 1u);
   EXPECT_EQ(kept("is_head=true"), 1u);
 }
 
-TEST(Rows, AFilterThatCannotBeIsSaidSo) {
-  for (const char* filter : {"", "=", "=x", "state", "!=x"}) EXPECT_FALSE(ParseFilter(filter).ok()) << filter;
+TEST(Rows, AFilterOfAColumnThatIsNotThereIsSaidSo) {
   const absl::Status unknown = Filtered(Sample(), {{"colour", "red"}}).status();
   EXPECT_NE(base::Message(unknown).find("actor_id"), std::string::npos) << unknown;
   EXPECT_TRUE(Filtered(Json::array(), {{"colour", "red"}}).ok());
