@@ -433,22 +433,22 @@ TEST(TaskErrors, TellOfExitActorOutsideOfAnActor) {
 
 // ---------------------------------------------------------------- where it runs
 
-std::string WhereAmI() { return CurrentContext().node(); }
+std::string NodeOfTask() { return CurrentContext().node(); }
 
 TEST(SchedulingStrategy, ATaskRunsWhereItIsTold) {
   const std::string here = CurrentContext().node();
-  EXPECT_EQ(Get(Task<&WhereAmI>().SchedulingStrategy(NodeAffinity(here)).Remote()), here);
-  EXPECT_EQ(Get(Task<&WhereAmI>().SchedulingStrategy(NodeAffinity(here).Soft()).Remote()), here);
-  EXPECT_EQ(Get(Task<&WhereAmI>().SchedulingStrategy(Spread()).Remote()), here) << "there is no other node";
+  EXPECT_EQ(Get(Task<&NodeOfTask>().SchedulingStrategy(NodeAffinity(here)).Remote()), here);
+  EXPECT_EQ(Get(Task<&NodeOfTask>().SchedulingStrategy(NodeAffinity(here).Soft()).Remote()), here);
+  EXPECT_EQ(Get(Task<&NodeOfTask>().SchedulingStrategy(Spread()).Remote()), here) << "there is no other node";
   std::vector<ObjectRef<std::string>> spread;
-  for (int i = 0; i < 20; ++i) spread.push_back(Task<&WhereAmI>().SchedulingStrategy(Spread()).Remote());
+  for (int i = 0; i < 20; ++i) spread.push_back(Task<&NodeOfTask>().SchedulingStrategy(Spread()).Remote());
   EXPECT_THAT(Get(spread), testing::Each(here));
 }
 
 TEST(SchedulingStrategy, ANodeThatIsNotThereIsAnErrorUnlessTheAffinityIsSoft) {
-  auto never = Task<&WhereAmI>().SchedulingStrategy(NodeAffinity("n99")).Remote();
+  auto never = Task<&NodeOfTask>().SchedulingStrategy(NodeAffinity("n99")).Remote();
   EXPECT_THAT(ErrorOf<NodeDiedError>(never).what(), HasSubstr("n99"));
-  EXPECT_EQ(Get(Task<&WhereAmI>().SchedulingStrategy(NodeAffinity("n99").Soft()).Remote()), CurrentContext().node());
+  EXPECT_EQ(Get(Task<&NodeOfTask>().SchedulingStrategy(NodeAffinity("n99").Soft()).Remote()), CurrentContext().node());
 }
 
 TEST(SchedulingStrategy, TakesNodeIdsOnly) {

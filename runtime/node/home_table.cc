@@ -42,6 +42,7 @@ void HomeTable::Publish(const rpc::ObjectPublish& message, Output* out) {
   const ObjectId& object = message.object;
   Entry& entry = Open(object);
   Hold0(object.owner, object, &entry);
+  entry.owner_asked = entry.owner_asked && (message.pending || message.value.kind == rpc::Value::Kind::kStored);
   if (message.pending) {
     if (!entry.final() || entry.state == State::kStored) entry.state = State::kPending;
   } else if (message.error) {
@@ -168,6 +169,10 @@ void HomeTable::Release(const rpc::RefRelease& message, Output* out) {
     hold.borrow = message.borrow;
     if (hold.held) --entry.held;
     hold.held = false;
+    if (entry.owner_asked && message.holder == object.owner) {
+      SetLost(entry.lost_on, &entry);
+      AnswerWaiters(object, &entry, out);
+    }
     const bool sealed = !entry.copies.empty() && entry.attempt >= message.sealed_attempt;
     if (seal_may_come && !sealed && entry.state != State::kError) {
       entry.seal_due_on = message.sealed_on;
@@ -267,7 +272,9 @@ void HomeTable::AwaitSeal(const rpc::StoreLocation& location, Entry* entry) {
   const auto copy = entry->copies.find(location.node);
   if (copy != entry->copies.end() && copy->second == location) {
     entry->state = State::kStored;
+    entry->owner_asked = false;
   } else if (deaths_->IsDead(DaemonOf(location.node))) {
+    if (entry->owner_asked && entry->lost_on == location.node) return;  // said before it was asked
     if (entry->copies.empty()) {
       SetLost(location.node, entry);
     } else {
@@ -275,6 +282,7 @@ void HomeTable::AwaitSeal(const rpc::StoreLocation& location, Entry* entry) {
     }
   } else {
     entry->state = State::kPending;
+    entry->owner_asked = false;
     entry->awaited = std::make_unique<rpc::StoreLocation>(location);
   }
 }
@@ -296,6 +304,9 @@ void HomeTable::SetError(ErrorCode code, std::string message, Entry* entry) {
 }
 
 void HomeTable::SetLost(NodeId node, Entry* entry) {
+  entry->lost_on = node;
+  entry->lost_attempt = entry->awaited == nullptr ? entry->attempt : UINT32_MAX;
+  entry->owner_asked = false;
   entry->awaited = nullptr;
   SetError(ErrorCode::kObjectLost, "the only copy was on node n" + std::to_string(node) + ", and is gone", entry);
   entry->lost = true;
@@ -350,7 +361,27 @@ void HomeTable::ReleaseNested(const ObjectId& container, const ObjectId& nested,
 
 void HomeTable::AnswerWaiters(const ObjectId& object, Entry* entry, Output* out) {
   if (!entry->final()) return;
+  if (entry->lost && !entry->waiters.empty() && AskOwner(object, entry, out)) return;
   for (const ProcessId asker : std::exchange(entry->waiters, {})) Answer(object, *entry, asker, out);
+}
+
+// False: the owner is dead, or has no ref to it any more, so that it is lost for good.
+bool HomeTable::AskOwner(const ObjectId& object, Entry* entry, Output* out) const {
+  const auto owner = entry->holders.find(object.owner);
+  const bool holds = owner != entry->holders.end() && owner->second.held && !deaths_->IsDead(object.owner);
+  if (!MANTA_RULE("home.ask_owner") || !holds) return false;
+  rpc::ObjectResolved question;
+  question.object = object;
+  question.asker = object.owner;
+  question.attempt = entry->lost_attempt;
+  question.error = *entry->error;
+  out->sends.push_back({self_, std::move(question)});
+  entry->waiters.erase(object.owner);  // that was its answer
+  entry->error = nullptr;
+  entry->state = State::kPending;
+  entry->lost = false;
+  entry->owner_asked = true;
+  return true;
 }
 
 void HomeTable::Answer(const ObjectId& object, const Entry& entry, ProcessId asker, Output* out) const {

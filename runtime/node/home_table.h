@@ -15,7 +15,8 @@
 // An entry with none of them is freed: its copies are dropped, its containers' holds end.
 //
 //      (none) ─► kUnknown ─► kPending ─► kInline | kStored | kError        what ObjectResolve is answered with, once it
-//      is final
+//      is final                 ▲                                │
+//                               └── the last copy is gone, somebody asks, and the owner has a ref: it is asked ◄──┘
 //
 // How to use: hand every message to the method named after it and carry out what it appended to `Output`, in order,
 // before the
@@ -121,10 +122,13 @@ class HomeTable {
   };
   struct Entry {
     State state = State::kUnknown;
-    bool lost = false;       // kError: by the loss of its copies, not by its owner's word
-    uint32_t attempt = 0;    // of the copies
-    uint32_t held = 0;       // of `holders`
-    NodeId seal_due_on = 0;  // the tombstone
+    bool lost = false;          // kError: by the loss of its copies, not by its owner's word
+    uint32_t attempt = 0;       // of the copies
+    bool owner_asked = false;   // kPending: what was lost is to be made again, or the owner says that it cannot be
+    NodeId lost_on = 0;         // where the last copy was
+    uint32_t lost_attempt = 0;  // of which attempt; UINT32_MAX: not known
+    uint32_t held = 0;          // of `holders`
+    NodeId seal_due_on = 0;     // the tombstone
     uint32_t seal_due_attempt = 0;
     std::vector<rpc::NestedRef> refs;
     absl::btree_map<NodeId, rpc::StoreLocation> copies;  // filled: sealed
@@ -157,6 +161,7 @@ class HomeTable {
   void SetValue(const rpc::Value& value, Entry* entry);
   void SetError(rpc::ErrorCode code, std::string message, Entry* entry);
   void SetLost(NodeId node, Entry* entry);
+  bool AskOwner(const ObjectId& object, Entry* entry, Output* out) const;
   void DropCopies(const ObjectId& object, Entry* entry, Output* out);
   void SetRefs(const ObjectId& object, Entry* entry, std::vector<rpc::NestedRef> refs, Output* out);
   void HoldNested(const ObjectId& container, const ObjectId& nested, Output* out);

@@ -482,5 +482,91 @@ TEST_F(HomeTableTest, ADeadNodesHoldsGoWhenItIsDrained) {
   EXPECT_TRUE(IsFree(Object(1)));
 }
 
+// ---------------------------------------------------------------- lineage
+
+// The owner has read its result, which nobody else has, and a borrower asks for it.
+TEST_F(HomeTableTest, TheOwnerIsAskedToMakeAgainWhatIsLostAndTheAskerWaits) {
+  const ObjectId object = Object(1);
+  Seal(object, At(2), 3);
+  Register(object, kBorrower, 1);
+  Dies(DaemonOf(2));
+  EXPECT_THAT(TakeAnswers(), IsEmpty()) << "nobody wants it yet";
+  Resolve(object, kWorker);
+  auto answers = TakeAnswers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].asker, kOwner);
+  EXPECT_EQ(answers[0].attempt, 3u);
+  EXPECT_EQ(answers[0].error.code, rpc::ErrorCode::kObjectLost);
+  Resolve(object, {1, 5});
+  EXPECT_THAT(TakeAnswers(), IsEmpty()) << "it is asked once";
+  Seal(object, At(3), 4);
+  EXPECT_THAT(TakeAnswers(), IsEmpty()) << "until the owner says so, another attempt may replace it";
+  PublishStored(object, At(3));
+  answers = TakeAnswers();
+  ASSERT_EQ(answers.size(), 2u);
+  for (const rpc::ObjectResolved& answer : answers) EXPECT_EQ(answer.value.location, At(3));
+}
+
+TEST_F(HomeTableTest, TheOwnersWordThatItCannotBeMadeAgainIsTheAnswer) {
+  const ObjectId object = Object(1);
+  Seal(object, At(2));
+  Dies(DaemonOf(2));
+  Resolve(object, kWorker);
+  (void)TakeAnswers();
+  rpc::ObjectPublish no;
+  no.object = object;
+  no.error.code = rpc::ErrorCode::kObjectLost;
+  no.error.message = "it was Put";
+  home_.Publish(no, &output_);
+  const auto answers = TakeAnswers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].asker, kWorker);
+  EXPECT_EQ(answers[0].error.message, "it was Put");
+}
+
+TEST_F(HomeTableTest, AnOwnerWithoutARefIsNotAskedAndOneThatLetsGoHasAnswered) {
+  Seal(Object(1), At(2));
+  Register(Object(1), kBorrower, 1);
+  Release(Object(1));
+  Seal(Object(2), At(2));
+  Register(Object(2), kBorrower, 2);
+  Dies(DaemonOf(2));
+  Resolve(Object(1), kWorker);
+  auto answers = TakeAnswers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].asker, kWorker);
+  EXPECT_EQ(answers[0].error.code, rpc::ErrorCode::kObjectLost);
+  Resolve(Object(2), kWorker);
+  EXPECT_EQ(TakeAnswers().at(0).asker, kOwner);
+  Release(Object(2), kOwner, 0, 2, 0);
+  answers = TakeAnswers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].asker, kWorker);
+  EXPECT_EQ(answers[0].error.code, rpc::ErrorCode::kObjectLost);
+}
+
+TEST_F(HomeTableTest, WhatTheOwnerSaidBeforeItWasAskedIsNoAnswer) {
+  const ObjectId object = Object(1);
+  Seal(object, At(2));
+  Dies(DaemonOf(2));
+  Resolve(object, kWorker);
+  EXPECT_EQ(TakeAnswers().size(), 1u);
+  PublishStored(object, At(2));
+  EXPECT_THAT(TakeAnswers(), IsEmpty());
+  PublishStored(object, At(3));
+  Seal(object, At(3), 1);
+  EXPECT_EQ(TakeAnswers().at(0).value.location, At(3));
+}
+
+TEST_F(HomeTableTest, AnAskedOwnerThatDiesEndsTheWait) {
+  const ObjectId object = Object(1);
+  Seal(object, At(2));
+  Dies(DaemonOf(2));
+  Resolve(object, kWorker);
+  (void)TakeAnswers();
+  Dies(kOwner);
+  EXPECT_EQ(TakeAnswers().at(0).error.code, rpc::ErrorCode::kOwnerDied);
+}
+
 }  // namespace
 }  // namespace manta::runtime::node

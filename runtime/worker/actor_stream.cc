@@ -189,7 +189,7 @@ void ActorStream::Die(ErrorInfo error) {
     if (!creation->created) AnnounceStillborn(creation);
     creation->completed = creation->actor_over = true;
     parts_.calls->DropArguments(creation);
-    RetireIfOver(parts_.store, creation);
+    RetireIfOver(parts_.out, parts_.store, creation);
   }
   parts_.out->idle_handles.push_back(actor_);
 }

@@ -38,7 +38,7 @@ void CallStore::RecycleRetired() {
     call->kind = Call::Kind::kTask;
     call->sent = call->completed = call->cancelled = call->has_refs = call->may_have_run = false;
     call->retry_on_exception = call->retries_of_actor = call->pushed_slow = false;
-    call->created = call->tickets_out = call->actor_over = call->retired = false;
+    call->created = call->tickets_out = call->actor_over = call->retired = call->kept = false;
     call->attempt = call->tries = call->deps = call->depth = call->return_count = 0;
     call->retries_left = 0;
     call->function = call->trace = call->event = call->expected_ns = call->order = 0;

@@ -74,7 +74,7 @@ struct Call {
   Call* next = nullptr;
   ProcessId worker;  // sent: to whom
   // Tasks.
-  std::unique_ptr<Demand> demand;  // while it waits for arguments
+  std::unique_ptr<Demand> demand;  // while it waits for arguments, and while it is kept
   ShapeQueue* queue = nullptr;
   Lease* lease = nullptr;  // sent under it
   FunctionStats* stats = nullptr;
@@ -89,6 +89,7 @@ struct Call {
   bool tickets_out = false;  // and its tickets have not been ended
   bool actor_over = false;   // the actor is dead for good: the arguments are not needed any more
   bool retired = false;      // freed in this Handle
+  bool kept = false;         // completed, and its arguments are kept to run it again (Lineage)
 
   ObjectEntry result;  // result 0; a creation's: the handle
   std::unique_ptr<ObjectEntry[]> more_results;

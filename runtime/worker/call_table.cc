@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "runtime/worker/lease_client.h"
 
 namespace manta::runtime::worker {
 namespace {
@@ -254,6 +255,10 @@ void CallTable::Succeed(Call* call, std::vector<Value>&& returns) {
   for (uint32_t i = 0; i < call->return_count; ++i) {
     const ObjectId id = store_->result_id(*call, i);
     ObjectEntry* entry = &call->result_at(i);
+    if (!entry->pending()) [[unlikely]] {
+      refs_->Supersede(id, entry, std::move(returns[i]), call->attempt);
+      continue;
+    }
     if (returns[i].kind != Value::Kind::kInline) [[unlikely]] {
       returns[i].kind = Value::Kind::kStored;
       returns[i].object = id;
@@ -263,7 +268,29 @@ void CallTable::Succeed(Call* call, std::vector<Value>&& returns) {
     }
     refs_->SetValue(id, entry, std::move(returns[i]));
   }
+  if (call->kind == Call::Kind::kTask && MayBeLost(*call)) [[unlikely]]
+    lineage_->Keep(call, call->queue->demand);
   Finish(call);
+}
+
+// Some result lies where it may be lost while its home, this node, lives; and there is a try left to make it again.
+bool CallTable::MayBeLost(const Call& call) const {
+  if (call.retries_left == 0) return false;
+  for (uint32_t i = 0; i < call.return_count; ++i) {
+    const ObjectEntry& entry = i == 0 ? call.result : call.more_results[i - 1];
+    const bool stored = entry.phase == ObjectEntry::Phase::kValue && entry.value.kind == Value::Kind::kStored;
+    if (!entry.dropped && entry.referenced() && stored && entry.value.location.node != options_.self.node) return true;
+  }
+  return false;
+}
+
+void CallTable::Revive(Call* call) {
+  lineage_->Take(call);
+  UseRetry(call);
+  call->completed = false;
+  call->cancelled = false;
+  call->may_have_run = true;
+  call->deadline = kInfiniteFuture;
 }
 
 void CallTable::Fail(Call* call, ErrorInfo error) {
@@ -272,7 +299,8 @@ void CallTable::Fail(Call* call, ErrorInfo error) {
   if (options_.task_events != nullptr) options_.task_events->SetFailed(call->event, out_->now(), error);
   if (call->list != nullptr && !call->sent) call->list->Remove(call);
   for (uint32_t i = 0; i < call->entry_count(); ++i) {
-    refs_->SetError(store_->result_id(*call, i), &call->result_at(i), error);
+    ObjectEntry* entry = &call->result_at(i);
+    if (entry->pending()) refs_->SetError(store_->result_id(*call, i), entry, error);
   }
   Finish(call);
 }
@@ -289,13 +317,13 @@ void CallTable::Discard(const rpc::CallReply& reply, ProcessId callee) {
 void CallTable::Finish(Call* call) {
   if (call->deadline != kInfiniteFuture) timers_.erase({call->deadline, call->number});
   if (call->sent) return;
-  if (call->kind != Call::Kind::kActorCreation) DropArguments(call);
+  if (call->kind != Call::Kind::kActorCreation && !call->kept) DropArguments(call);
   // The results that nobody refers to go at once; the record follows the last of them.
   for (uint32_t i = 0; i < call->entry_count(); ++i) {
     const ObjectEntry& entry = call->result_at(i);
     if (!entry.dropped && !entry.referenced()) refs_->ForgetUnreferenced(store_->result_id(*call, i));
   }
-  RetireIfOver(store_, call);
+  RetireIfOver(out_, store_, call);
 }
 
 void CallTable::DropArguments(Call* call) {

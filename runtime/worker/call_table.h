@@ -3,10 +3,11 @@
 //
 // Problem:    a call may be retried, refused, cancelled, timed out and answered late, in any order, and must end once.
 // Parts:      what a record is: CallStore. Where an attempt goes: LeaseClient (tasks), ActorStreams (actor calls).
-// Ownership:  borrows ProcessOptions, Outbox, CallStore and RefTable.
+// Ownership:  borrows ProcessOptions, Outbox, CallStore, RefTable and Lineage.
 // Threads:    externally synchronised (ProcessCore).
 // Invariants: (1) a call is completed once; whatever comes later only ends its refs' tickets.
-//             (2) the refs of a call's arguments are held until the call is completed and no attempt is out.
+//             (2) the refs of a call's arguments are held until the call is completed and no attempt is out; then, as
+//             long as Lineage keeps it.
 //             (3) each attempt sent is ended once: by its reply, or by its worker's death.
 // See:        docs/task.md, docs/actor_call.md
 #ifndef MANTA_RUNTIME_WORKER_CALL_TABLE_H_
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "runtime/worker/call_store.h"
+#include "runtime/worker/lineage.h"
 #include "runtime/worker/outbox.h"
 #include "runtime/worker/ref_table.h"
 
@@ -26,8 +28,8 @@ namespace manta::runtime::worker {
 
 class CallTable {
  public:
-  CallTable(const ProcessOptions* options, Outbox* out, CallStore* store, RefTable* refs)
-      : options_(*options), out_(out), store_(store), refs_(refs) {}
+  CallTable(const ProcessOptions* options, Outbox* out, CallStore* store, RefTable* refs, Lineage* lineage)
+      : options_(*options), out_(out), store_(store), refs_(refs), lineage_(lineage) {}
   CallTable(const CallTable&) = delete;
   CallTable& operator=(const CallTable&) = delete;
 
@@ -51,6 +53,9 @@ class CallTable {
   void LoseAttempt(Call* call);
   // Whether one more try is allowed after a failure of the system or an exception; counts it.
   bool UseRetry(Call* call);
+
+  // A kept task is not over any more: it is to be sent once more, which counts as a try.
+  void Revive(Call* call);
 
   // The outcome. Fail takes an unsent call out of the list it is in. REQUIRES: not completed.
   void Succeed(Call* call, std::vector<rpc::Value>&& returns);
@@ -78,12 +83,14 @@ class CallTable {
   void AddResults(Call* call, const std::vector<Cookie>& handles);
   void TakeArguments(Call* call, std::vector<rpc::Value> args);
   bool TakeArgument(Call* call, rpc::Value* arg);
+  bool MayBeLost(const Call& call) const;
   void RefuseIfTooLarge(Call* call, const std::vector<rpc::Value>& args);
 
   const ProcessOptions& options_;
   Outbox* const out_;
   CallStore* const store_;
   RefTable* const refs_;
+  Lineage* const lineage_;
   std::set<std::pair<Time, uint64_t>> timers_;
 };
 

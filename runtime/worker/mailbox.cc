@@ -14,6 +14,13 @@ using rpc::ErrorCode;
 using rpc::Outcome;
 using rpc::Value;
 
+namespace {
+
+// A task that waits so long for its arguments lends its CPU.
+constexpr Duration kLendAfter = std::chrono::milliseconds(20);
+
+}  // namespace
+
 Mailbox::~Mailbox() = default;
 
 void Mailbox::OnRequest(rpc::CallRequest&& request) {
@@ -44,7 +51,11 @@ void Mailbox::OnTask(MailboxCall* call) {
   if (TaskIsSlow()) return Refuse(call, ErrorCode::kNone, "the task that runs here blocks, or takes long");
   call->lane = &tasks_;
   AwaitArguments(call);
-  if (call->missing != 0) return waiting_tasks_.PushBack(call);
+  if (call->missing != 0) {
+    call->started = out_->now();
+    waiting_tasks_.PushBack(call);
+    return LendWhileWaiting();
+  }
   tasks_.ready.PushBack(call);
   RunLane(&tasks_);
   CheckSlow();
@@ -67,6 +78,7 @@ void Mailbox::CheckSlow() {
 }
 
 void Mailbox::OnTick() {
+  if (lend_check_ <= out_->now()) LendWhileWaiting();
   if (slow_check_ > out_->now()) return;
   slow_check_ = kInfiniteFuture;
   if (TaskIsSlow()) {
@@ -76,6 +88,20 @@ void Mailbox::OnTick() {
       if (running.call->lane == &tasks_) slow_check_ = running.call->started + options_.slow_task + Duration(1);
     }
   }
+}
+
+// While nothing runs here because arguments are on their way: one of them may have to be computed again
+// (docs/objects.md), and no other CPU be free for that.
+void Mailbox::LendWhileWaiting() {
+  const bool idle = tasks_.running == 0 && tasks_.ready.empty();
+  const MailboxCall* first = idle ? waiting_tasks_.front() : nullptr;
+  const bool lends = first != nullptr && out_->now() - first->started >= kLendAfter;
+  const LeaseId lease = lends ? first->request.lease : LeaseId{};
+  lend_check_ = first != nullptr && !lends ? first->started + kLendAfter : kInfiniteFuture;
+  if (lease == lent_) return;
+  if (lent_) out_->ToDaemon(rpc::LeaseBlocked{lent_, false});
+  if (lease) out_->ToDaemon(rpc::LeaseBlocked{lease, true});
+  lent_ = lease;
 }
 
 // `below`: only those with a lower lease (none: all).
@@ -90,6 +116,7 @@ void Mailbox::RefuseTasks(const char* why, LeaseId below) {
       call = next;
     }
   }
+  if (lent_) LendWhileWaiting();
 }
 
 void Mailbox::OnFence(const rpc::LeaseFence& fence) {
@@ -158,6 +185,7 @@ void Mailbox::OnArgument(uint64_t serial, const ObjectId& object) {
   if (lane->actor == nullptr) {
     call->list->Remove(call);
     tasks_.ready.PushBack(call);
+    if (lent_) LendWhileWaiting();
     RunLane(lane);
     CheckSlow();
   } else if (lane->actor->construction == call) {
@@ -247,6 +275,7 @@ void Mailbox::OnExecuted(Executed&& executed) {
     RefuseCallsOf(lane->actor, "the actor has called ExitActor");
   }
   if (!lane->ready.empty()) RunLane(lane);
+  if (lane == &tasks_ && !waiting_tasks_.empty()) LendWhileWaiting();
   if (lane->actor != nullptr) EndIfDone(lane->actor);
   if (exiting_) ExitIfIdle();
 }
@@ -331,6 +360,7 @@ void Mailbox::OnCancel(const rpc::CallCancel& cancel) {
   CallerQueue* caller = found->caller;
   found->list->Remove(found);
   Refuse(found, ErrorCode::kCancelled, "cancelled before it started");
+  if (lent_) LendWhileWaiting();
   if (was_waiting) AdmitWaiting(actor, caller);
   if (actor != nullptr) EndIfDone(actor);
 }

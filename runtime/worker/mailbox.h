@@ -21,6 +21,7 @@
 #ifndef MANTA_RUNTIME_WORKER_MAILBOX_H_
 #define MANTA_RUNTIME_WORKER_MAILBOX_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -44,7 +45,7 @@ struct MailboxCall {
   Lane* lane = nullptr;
   CallerQueue* caller = nullptr;  // actor calls
   Time expires = kInfiniteFuture;
-  Time started{};
+  Time started{};       // or since when it waits for its arguments
   uint64_t serial = 0;  // while arguments are missing
   uint64_t event = 0;   // while it runs: its record in TaskEvents
   uint32_t missing = 0;
@@ -115,7 +116,7 @@ class Mailbox {
   // An argument is here now (or an error).
   void OnArgument(uint64_t serial, const ObjectId& object);
   void OnTick();
-  Time next_deadline() const { return slow_check_; }
+  Time next_deadline() const { return std::min(slow_check_, lend_check_); }
   size_t size() const { return size_; }
 
  private:
@@ -130,6 +131,7 @@ class Mailbox {
   void RefuseTasks(const char* why, LeaseId below);
   bool TaskIsSlow() const;
   void CheckSlow();
+  void LendWhileWaiting();
   // actors
   HostedActor* FindActor(ActorId id);
   void OnActorCall(MailboxCall* call);
@@ -164,6 +166,8 @@ class Mailbox {
   bool exited_ = false;   // ExitProcess was asked for
   std::string exit_reason_;
   Time slow_check_ = kInfiniteFuture;
+  Time lend_check_ = kInfiniteFuture;
+  LeaseId lent_;  // its task waits for arguments, and its CPU is lent
   size_t size_ = 0;
   uint64_t last_serial_ = 0;
   Lane tasks_;

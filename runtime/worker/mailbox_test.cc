@@ -413,5 +413,19 @@ TEST_F(Mailbox, CallsOfADeadCallerStillRunInOrderButThoseOutOfOrderGo) {
   ExpectNothingLeft();
 }
 
+TEST_F(Mailbox, ATaskThatWaitsLongForItsArgumentsLendsItsCpu) {
+  const ObjectId far{{kOtherNode, 7}, 5, 0};
+  const auto task = TaskFrom(kPeer, 1, {kNode, 1}, {Stored(far, kOtherNode)});
+  EXPECT_EQ(Ran(), Numbers{});
+  Pass(milliseconds(10));
+  EXPECT_TRUE(Sent<rpc::LeaseBlocked>().empty());
+  Pass(milliseconds(20));
+  EXPECT_EQ(SentOne<rpc::LeaseBlocked>(kDaemon), (rpc::LeaseBlocked{task.lease, true}));
+  Forget();
+  Resolved(far, Stored(far, kNode));
+  EXPECT_EQ(SentOne<rpc::LeaseBlocked>(kDaemon), (rpc::LeaseBlocked{task.lease, false}));
+  EXPECT_EQ(Ran(), Numbers{1});
+}
+
 }  // namespace
 }  // namespace manta::runtime

@@ -38,23 +38,27 @@ struct ObjectEntry {
   uint32_t handles = 0;     // in user code
   uint32_t holds = 0;       // by own calls that are not over, and by values that this process keeps
   uint32_t calls = 0;       // by calls in the mailbox: their tickets cover the object
+  uint32_t lineage = 0;     // by calls that may be run again (Lineage)
   uint64_t borrow = 0;      // registered: the number of this borrow
   NodeId sealed_on = 0;     // owned, sealed by another process: where, and by which attempt
   uint32_t sealed_attempt = 0;
+  uint64_t pinned_bytes = 0;              // counted, for lineage alone holds it
   Cookie waiting = 0;                     // a handle that has not been completed; more are in more_waiting
   rpc::Value value;                       // kValue
   std::unique_ptr<rpc::ErrorInfo> error;  // kError
   std::unique_ptr<std::vector<Cookie>> more_waiting;
   std::unique_ptr<std::vector<Waiter>> waiters;
 
-  bool referenced() const { return (handles | holds | calls) != 0; }
+  bool in_use() const { return (handles | holds | calls) != 0; }
+  bool referenced() const { return in_use() || lineage != 0; }
   bool pending() const { return phase == Phase::kPending; }
 
   // For reuse. REQUIRES: nobody waits.
   void Reset() {
     phase = Phase::kPending;
     owned = dropped = wanted = resolving = registered = published = lent = false;
-    handles = holds = calls = 0;
+    handles = holds = calls = lineage = 0;
+    pinned_bytes = 0;
     borrow = 0;
     sealed_on = 0;
     sealed_attempt = 0;

@@ -28,6 +28,12 @@ class Outbox {
     ObjectId object;
   };
 
+  // The home of an own result says that no copy of it is left.
+  struct Lost {
+    ObjectId object;
+    rpc::ErrorInfo error;
+  };
+
   explicit Outbox(ProcessId self) : self_(self), daemon_(DaemonOf(self.node)) {}
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
@@ -66,6 +72,11 @@ class Outbox {
   std::vector<Wake> wakes;
   std::vector<ActorId> idle_handles;  // no handle, value or mailbox call of this process refers to it
   std::vector<rpc::Message> to_self;
+  std::vector<Lost> lost;
+  std::vector<uint64_t> unkept;  // kept calls whose results nobody refers to any more
+  bool has_notes() const {
+    return !(wakes.empty() && idle_handles.empty() && to_self.empty() && lost.empty() && unkept.empty());
+  }
 
  private:
   template <typename Message>

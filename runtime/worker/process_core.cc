@@ -76,7 +76,7 @@ ProcessCounts ProcessCore::counts() const {
 
 // What the parts left for one another, until nothing is left.
 void ProcessCore::Impl::CarryNotes() {
-  while (!out.wakes.empty() || !out.idle_handles.empty() || !out.to_self.empty()) {
+  while (out.has_notes() || lineage.Trim()) {
     for (const Outbox::Wake& wake : std::exchange(out.wakes, {})) {
       if (wake.waiter.kind == Waiter::Kind::kMailbox) {
         mailbox.OnArgument(wake.waiter.number, wake.object);
@@ -87,6 +87,13 @@ void ProcessCore::Impl::CarryNotes() {
     }
     for (const ActorId& actor : std::exchange(out.idle_handles, {})) streams.OnIdleHandle(actor);
     for (rpc::Message& message : std::exchange(out.to_self, {})) OnMessage(options.self, message);
+    for (Outbox::Lost& lost : std::exchange(out.lost, {})) OnLost(std::move(lost));
+    for (const uint64_t number : std::exchange(out.unkept, {})) {
+      Call* call = store.Find(number);
+      if (call == nullptr) continue;
+      lineage.Release(call);
+      worker::RetireIfOver(&out, &store, call);
+    }
   }
 }
 
@@ -222,6 +229,25 @@ void ProcessCore::Impl::TryAgain(Call* call) {
   } else {
     leases.Again(call);
   }
+}
+
+// No copy of an own result is left, and somebody wants it: the call is run again if it can be (docs/objects.md).
+void ProcessCore::Impl::OnLost(Outbox::Lost lost) {
+  Call* call = store.Find(lost.object.number);
+  ObjectEntry* entry = refs.Find(lost.object);
+  if (call == nullptr || entry == nullptr || !entry->owned || entry->pending()) return;
+  const std::string why = shutting_down ? "Shutdown has begun" : lineage.WhyNot(*call);
+  if (!why.empty()) {
+    lost.error.message += ". It cannot be computed again: " + why;
+    return refs.Lose(lost.object, entry, calls.ErrorOf(*call, std::move(lost.error)));
+  }
+  refs.Reopen(entry);
+  if (!call->completed) return;  // it runs again already, for another result
+  out.Log(LogLine::Level::kWarning, Prefix(calls.NameOf(*call)) + ToString(lost.object) +
+                                        " is lost, and is computed again: " + lost.error.message);
+  calls.Revive(call);
+  const Demand demand = *call->demand;
+  leases.Enqueue(call, demand, nullptr);
 }
 
 // ---------------------------------------------------------------- cancels, deadlines

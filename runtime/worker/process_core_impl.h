@@ -14,6 +14,7 @@
 #include "runtime/worker/call_store.h"
 #include "runtime/worker/call_table.h"
 #include "runtime/worker/lease_client.h"
+#include "runtime/worker/lineage.h"
 #include "runtime/worker/mailbox.h"
 #include "runtime/worker/outbox.h"
 #include "runtime/worker/peer_table.h"
@@ -39,6 +40,7 @@ struct ProcessCore::Impl {
   void FailUnsent(worker::Call* call, rpc::ErrorInfo error);
   void Cancel(worker::Call* call);
   void Expire(worker::Call* call);
+  void OnLost(worker::Outbox::Lost lost);
 
   // ---- refs
   void On(RefAdded& added);
@@ -82,7 +84,8 @@ struct ProcessCore::Impl {
   worker::Outbox out{options.self};
   worker::CallStore store{options.self};
   worker::RefTable refs{options.self, &out, &store};
-  worker::CallTable calls{&options, &out, &store, &refs};
+  worker::Lineage lineage{&refs};
+  worker::CallTable calls{&options, &out, &store, &refs, &lineage};
   worker::PeerTable peers{&out};
   worker::LeaseClient leases{&options, &out, &calls, &peers};
   worker::ActorStreams streams{&out, &store, &refs, &calls, &peers};

@@ -12,6 +12,9 @@ namespace {
 
 using rpc::Value;
 
+// What an object counts for whose size is not known here.
+constexpr uint64_t kUnknownBytes = 1 << 20;
+
 // visit(index, id, nested) for each ref of a message, in the order that both sides count. `nested` is null for the
 // object of a kStored value.
 template <typename Values, typename Visit>
@@ -129,6 +132,25 @@ void RefTable::UnholdRefs(const Value& value) {
   for (const rpc::NestedRef& nested : value.refs) Unhold(nested.object);
 }
 
+void RefTable::HoldLineage(const ObjectId& id) {
+  if (id) ++FindOrBorrow(id)->lineage;
+}
+
+void RefTable::UnholdLineage(const ObjectId& id) {
+  ObjectEntry* entry = id ? Find(id) : nullptr;
+  if (entry == nullptr || entry->lineage == 0) return;
+  if (--entry->lineage == 0) pinned_bytes_ -= std::exchange(entry->pinned_bytes, 0);
+  if (!entry->referenced()) Unreferenced(id, entry);
+}
+
+void RefTable::Pin(ObjectEntry* entry) {
+  if (entry->pinned_bytes != 0) return;
+  const Value& value = entry->value;
+  const bool stored = value.kind == Value::Kind::kStored;
+  entry->pinned_bytes = entry->pending() ? kUnknownBytes : stored ? value.location.size_bytes : value.bytes.size() + 1;
+  pinned_bytes_ += entry->pinned_bytes;
+}
+
 // ---------------------------------------------------------------- requests
 
 void RefTable::TicketRequest(std::vector<Value>* args, const CallId& call, uint32_t attempt) {
@@ -224,7 +246,7 @@ std::vector<uint32_t> RefTable::EndOfCall(const std::vector<ObjectId>& refs, con
     // said: what it registered, or lent on, must not depend on that ticket. So its registration ends the ticket.
     const bool said = (MANTA_RULE("ref.keep_what_was_lent") && entry->lent) ||
                       (MANTA_RULE("ref.keep_what_is_registered") && entry->registered && ticketed);
-    const bool kept_now = !entry->registered && (entry->handles | entry->holds) != 0;
+    const bool kept_now = !entry->registered && (entry->handles | entry->holds | entry->lineage) != 0;
     if (MANTA_RULE("ref.kept_in_reply") && !entry->owned && (said || kept_now)) {
       Register(refs[index], entry, ticketed ? TicketId{call, attempt, index, false} : TicketId{});
       if (ticketed) kept.push_back(index);
@@ -355,15 +377,16 @@ void RefTable::Forget(const ObjectId& id, ObjectEntry* entry) {
     const std::vector<rpc::NestedRef> refs = std::exchange(entry->value.refs, {});
     for (const rpc::NestedRef& nested : refs) Unhold(nested.object);
   }
-  RetireIfOver(calls_, calls_->Find(id.number));
+  RetireIfOver(out_, calls_, calls_->Find(id.number));
 }
 
-void RetireIfOver(CallStore* calls, Call* call) {
+void RetireIfOver(Outbox* out, CallStore* calls, Call* call) {
   if (!call->completed || call->sent || call->retired) return;
   if (call->kind == Call::Kind::kActorCreation && !call->actor_over) return;
   for (uint32_t i = 0; i < call->entry_count(); ++i) {
     if (!call->result_at(i).dropped) return;
   }
+  if (call->kept) return out->unkept.push_back(call->number);
   calls->Retire(call);
 }
 

@@ -54,13 +54,24 @@ class RefTable {
   void Unhold(const ObjectId& id);
   void HoldRefs(const rpc::Value& value);
   void UnholdRefs(const rpc::Value& value);
+  // By a completed call that may be run again.
+  void HoldLineage(const ObjectId& id);
+  void UnholdLineage(const ObjectId& id);
+  // What such calls alone keep alive.
+  uint64_t pinned_bytes() const { return pinned_bytes_; }
   // True: it is known (`here`: and on this node, or an error). False: `waiter` is woken when it is.
   bool Await(const ObjectId& id, Waiter waiter, bool here);
 
   // ---- own results. REQUIRES: `entry` is that of `id`, pending, and its refs are held for it.
   void SetValue(const ObjectId& id, ObjectEntry* entry, rpc::Value value);
   void SetError(const ObjectId& id, ObjectEntry* entry, rpc::ErrorInfo error);
-  // An actor's handle changes from a value to an error; nothing else does.
+  // The call is run again: the result is pending, and the home is told what becomes of it.
+  void Reopen(ObjectEntry* entry);
+  // It is lost for good, and the home is told so.
+  void Lose(const ObjectId& id, ObjectEntry* entry, rpc::ErrorInfo error);
+  // A result while the call was run again for another one: the newer copy has taken the place of the older.
+  void Supersede(const ObjectId& id, ObjectEntry* entry, rpc::Value value, uint32_t attempt);
+  // An actor's handle, or an object that is lost, changes from a value to an error; nothing else does.
   void ReplaceByError(const ObjectId& id, ObjectEntry* entry, rpc::ErrorInfo error);
   // An attempt was lost with its worker: the home may hold a copy for this process that it had sealed.
   void MayBeSealed(const ObjectId& id, ObjectEntry* entry);
@@ -101,7 +112,7 @@ class RefTable {
 
   // ---- news
   void OnResolved(rpc::ObjectResolved message);
-  // Objects whose home it was are lost.
+  // Objects whose home it was are lost. The home is told of own results there, whose seals may be lost too.
   void NodeDied(NodeId node, const std::string& reason);
   // Everything borrowed that is not here ends with kNodeDied.
   void DaemonLost();
@@ -131,9 +142,12 @@ class RefTable {
     if (!entry->owned && !entry->registered && entry->calls == 0) Register(id, entry, TicketId{});
   }
   void IfUnreferenced(const ObjectId& id, ObjectEntry* entry) {
-    if (!entry->referenced()) Unreferenced(id, entry);
+    if (!entry->referenced()) return Unreferenced(id, entry);
+    if (!entry->in_use()) Pin(entry);
   }
   void Unreferenced(const ObjectId& id, ObjectEntry* entry);
+  void Pin(ObjectEntry* entry);
+  void OnLost(rpc::ObjectResolved message, ObjectEntry* entry);
   void Forget(const ObjectId& id, ObjectEntry* entry);
   bool Impossible(const ObjectId& id);
   rpc::ErrorInfo LostWithHome(NodeId node, const std::string& reason) const;
@@ -142,13 +156,14 @@ class RefTable {
   Outbox* const out_;
   CallStore* const calls_;
   uint64_t last_borrow_ = 0;
+  uint64_t pinned_bytes_ = 0;
   std::map<ObjectId, ObjectEntry> borrowed_;
   std::vector<ObjectId> unreferenced_;  // to be forgotten; a worklist instead of recursion
   bool forgetting_ = false;
 };
 
-// Retires the record if the call is over and nobody refers to its results.
-void RetireIfOver(CallStore* calls, Call* call);
+// Retires the record if the call is over and nobody refers to its results. One that is kept is noted first.
+void RetireIfOver(Outbox* out, CallStore* calls, Call* call);
 
 }  // namespace manta::runtime::worker
 

@@ -35,6 +35,30 @@ void RefTable::ReplaceByError(const ObjectId& id, ObjectEntry* entry, ErrorInfo 
   SetError(id, entry, std::move(error));
 }
 
+void RefTable::Reopen(ObjectEntry* entry) {
+  const Value lost = std::exchange(entry->value, {});
+  entry->phase = Phase::kPending;
+  entry->published = true;
+  UnholdRefs(lost);
+}
+
+void RefTable::Lose(const ObjectId& id, ObjectEntry* entry, ErrorInfo error) {
+  entry->published = true;
+  ReplaceByError(id, entry, std::move(error));
+}
+
+void RefTable::Supersede(const ObjectId& id, ObjectEntry* entry, Value value, uint32_t attempt) {
+  const bool stored = value.kind == Value::Kind::kStored;
+  if (stored) ReleaseSealed(id, value, attempt);
+  if (entry->dropped || !stored || entry->phase != Phase::kValue || entry->value.kind != Value::Kind::kStored) {
+    return UnholdRefs(value);
+  }
+  entry->sealed_on = value.location.node;
+  entry->sealed_attempt = attempt;
+  const Value older = std::exchange(entry->value, std::move(value));
+  UnholdRefs(older);
+}
+
 void RefTable::Settled(const ObjectId& id, ObjectEntry* entry) {
   if (entry->published && !id.is_actor()) [[unlikely]] {
     entry->published = false;
@@ -82,6 +106,9 @@ void RefTable::Resolve(const ObjectId& id, ObjectEntry* entry) {
 void RefTable::OnResolved(rpc::ObjectResolved message) {
   const ObjectId& id = message.object;
   ObjectEntry* entry = Find(id);
+  if (entry != nullptr && entry->owned && message.error.code == ErrorCode::kObjectLost) {
+    return OnLost(std::move(message), entry);
+  }
   if (entry == nullptr || !entry->resolving) return;
   entry->resolving = false;
   if (!message.error && message.value.kind != Value::Kind::kInline && message.value.location.node != self_.node) {
@@ -89,7 +116,8 @@ void RefTable::OnResolved(rpc::ObjectResolved message) {
     message.error.message = "the home of " + ToString(id) + " answered with a place on another node (a bug in Manta)";
   }
   if (message.error) return ReplaceByError(id, entry, std::move(message.error));
-  if (entry->owned) {  // its refs are held already
+  if (entry->owned && entry->pending()) return;  // the call runs again
+  if (entry->owned) {                            // its refs are held already
     if (message.value.kind == Value::Kind::kStored) entry->value.location = message.value.location;
   } else {
     for (rpc::NestedRef& nested : message.value.refs) {
@@ -100,6 +128,19 @@ void RefTable::OnResolved(rpc::ObjectResolved message) {
     entry->value.object = id;
   }
   Settled(id, entry);
+}
+
+// The home asks, because somebody wants it, what is to become of an own result whose last copy is gone.
+void RefTable::OnLost(rpc::ObjectResolved message, ObjectEntry* entry) {
+  const ObjectId& id = message.object;
+  entry->resolving = false;
+  const bool stored = entry->phase == Phase::kValue && entry->value.kind == Value::Kind::kStored;
+  if (stored && message.attempt >= entry->sealed_attempt) {
+    out_->lost.push_back({id, std::move(message.error)});
+    return;
+  }
+  entry->published = true;  // it is told of what there is now, or when there is something
+  if (!entry->pending()) Settled(id, entry);
 }
 
 void RefTable::WakeWaiters(const ObjectId& id, ObjectEntry* entry) {
@@ -189,6 +230,18 @@ void RefTable::NodeDied(NodeId node, const std::string& reason) {
     if (!entry.pending() && entry.value.kind == Value::Kind::kInline) continue;
     ReplaceByError(it->first, &entry, LostWithHome(node, reason));
   }
+  std::vector<ObjectId> stored_there;
+  calls_->ForEach([&](Call* call) {
+    if (call->kind != Call::Kind::kTask && call->kind != Call::Kind::kActorCall) return;
+    for (uint32_t i = 0; i < call->entry_count(); ++i) {
+      const ObjectEntry& entry = call->result_at(i);
+      const bool stored = entry.phase == Phase::kValue && entry.value.kind == Value::Kind::kStored;
+      if (!entry.dropped && !entry.published && stored && entry.value.location.node == node) {
+        stored_there.push_back(calls_->result_id(*call, i));
+      }
+    }
+  });
+  for (const ObjectId& id : stored_there) Publish(id, Find(id));
 }
 
 void RefTable::DaemonLost() {

@@ -64,6 +64,12 @@ Script MakeLarge(Frame& f) {
   co_await f.ReturnLarge(std::move(value), static_cast<uint64_t>(f.arg(1).number));
 }
 
+Script Grow(Frame& f) {
+  UserValue value;
+  value.number = f.arg(0).number + f.arg(1).number;
+  co_await f.ReturnLarge(std::move(value), static_cast<uint64_t>(f.arg(2).number));
+}
+
 Script SumNested(Frame& f) {
   int64_t sum = 0;
   rpc::ErrorInfo error;
@@ -297,6 +303,7 @@ constexpr std::array<Program::Entry, kFnCount> kProgram = {{
     {"HoldView", HoldView},
     {"Spawn", Spawn},
     {"Echo", Echo},
+    {"Grow", Grow},
 }};
 
 }  // namespace

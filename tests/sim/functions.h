@@ -31,6 +31,7 @@ enum Fn : uint64_t {
   kHoldView,     // (stored value): keeps reading it; looks at everything kept
   kSpawn,        // (a, b): a + b, by a task
   kEcho,         // (number): the number
+  kGrow,         // (stored value, by, bytes): their sum, in the store
   kFnCount
 };
 

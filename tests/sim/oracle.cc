@@ -38,6 +38,9 @@ void Oracle::Executes(const rpc::CallRequest& request, ProcessId where) {
   const std::string name = ToString(request.call) + " (" + call.what + ") attempt " + std::to_string(request.attempt);
   if (!call.ran.insert(request.attempt).second) Violate(name + " runs twice");
   if (call.refused.contains(request.attempt)) Violate(name + " runs after it was refused as NotExecuted");
+  if (call.only_node != 0 && call.kind == Kind::kTask && where.node != call.only_node) {
+    Violate(name + " runs at " + ToString(where) + ", and may run on n" + std::to_string(call.only_node) + " only");
+  }
   ++call.runs;
   if (!call.retries_exceptions && call.max_retries >= 0 && call.runs > 1u + static_cast<uint32_t>(call.max_retries)) {
     Violate(name + " runs for the " + std::to_string(call.runs) + "th time with " + std::to_string(call.max_retries) +
@@ -86,6 +89,11 @@ void Oracle::Completed(const ObjectId& object, ProcessId holder, int times, std:
   ++errors_;
   ++errors_by_code_[error.code];
   if (!Possible(object, holder, error.code, 0)) Violate(name + " ends without a cause for" + Describe(error));
+  const bool could_run_again = own && call.kind == Kind::kTask && error.code == rpc::ErrorCode::kObjectLost &&
+                               call.args.empty() && call.max_retries != 0 && !dead_nodes_.contains(holder.node);
+  if (could_run_again && error.message.find("cannot be computed again") == std::string::npos) {
+    Violate(name + " is lost, and nobody says why it is not computed again:" + Describe(error));
+  }
   const bool died = error.code == rpc::ErrorCode::kWorkerDied || error.code == rpc::ErrorCode::kActorDied;
   if (own && died && !error.may_have_run && call.runs > 0 && call.args.empty() &&
       (call.kind == Kind::kTask || call.kind == Kind::kActorCall)) {
@@ -113,8 +121,9 @@ bool Oracle::Possible(const ObjectId& object, ProcessId holder, rpc::ErrorCode c
       self = call.kind == Kind::kTask && WorkerDeaths();
       break;
     case ErrorCode::kActorDied:
-      self = (call.kind == Kind::kActorCall || call.kind == Kind::kActor) &&
-             (WorkerDeaths() || killed_actors_.contains(call.actor));
+      self = call.kind == Kind::kActor && CannotBe(call.only_node);
+      self = self || ((call.kind == Kind::kActorCall || call.kind == Kind::kActor) &&
+                      (WorkerDeaths() || killed_actors_.contains(call.actor)));
       break;
     case ErrorCode::kObjectLost:
       self = dead_nodes_.contains(object.home());
@@ -124,7 +133,7 @@ bool Oracle::Possible(const ObjectId& object, ProcessId holder, rpc::ErrorCode c
       self = owner_gone;
       break;
     case ErrorCode::kNodeDied:
-      self = dead_nodes_.contains(holder.node) || dead_nodes_.contains(object.home());
+      self = dead_nodes_.contains(holder.node) || dead_nodes_.contains(object.home()) || CannotBe(call.only_node);
       break;
     case ErrorCode::kTimeout:
       self = call.deadline.has_value();

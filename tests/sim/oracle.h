@@ -6,7 +6,9 @@
 //                 1 + max_retries times; an error that says it has not run is the truth.
 //             (4) an actor's incarnation runs the calls of one caller in the order in which they were made.
 //             (5) an error has a cause: an object is lost only if its home or a node that stored it died, ...
-//             (6) store memory is not written while it is read, and what is read is what was written.
+//             (6) a task runs on the only node that it allows.
+//             (7) the result of a task is lost only if it cannot be computed again.
+//             (8) store memory is not written while it is read, and what is read is what was written.
 // Threads:    externally synchronised.
 #ifndef MANTA_TESTS_SIM_ORACLE_H_
 #define MANTA_TESTS_SIM_ORACLE_H_
@@ -27,6 +29,7 @@ namespace manta::sim {
 class Oracle {
  public:
   enum class Kind : uint8_t { kTask, kActorCall, kActor, kPut };
+  static constexpr NodeId kNoSuchNode = 1'000'000;
   struct Call {
     Kind kind = Kind::kTask;
     std::string what;                 // function, for people
@@ -39,6 +42,7 @@ class Oracle {
     ActorId actor;       // actor calls
     uint64_t order = 0;  // of this call among its caller's calls to the actor
     bool name_may_be_taken = false;
+    NodeId only_node = 0;  // it may run nowhere else
     // What happened.
     bool threw = false;
     uint32_t runs = 0;
@@ -81,6 +85,8 @@ class Oracle {
 
  private:
   bool Possible(const ObjectId& object, ProcessId holder, rpc::ErrorCode code, int depth) const;
+  // It is dead, or there never was one of that number.
+  bool CannotBe(NodeId node) const { return dead_nodes_.contains(node) || node >= kNoSuchNode; }
   bool WorkerDeaths() const { return !dead_processes_.empty() || !dead_nodes_.empty(); }
 
   EventQueue* const queue_;

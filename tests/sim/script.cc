@@ -38,6 +38,7 @@ Ref Frame::Task(uint64_t function, std::vector<Arg> args, CallOptions options) {
   runtime::SubmitCall call;
   call.function = function;
   if (options.cpus > 0) call.shape.Set("CPU", base::Fixed(options.cpus));
+  call.hint = options.hint;
   return Submit(std::move(call), args, options, true);
 }
 
@@ -56,6 +57,7 @@ Ref Frame::Submit(runtime::SubmitCall call, const std::vector<Arg>& args, const 
   record.what = Program::Find(call.function).name;
   record.expected = options.expected;
   record.max_retries = options.max_retries;
+  if (options.hint.affinity_hard) record.only_node = options.hint.affinity;
   record.retries_exceptions = options.retry_on_exception;
   record.actor = call.actor;
   if (!is_task) record.order = process_->NextOrder(call.actor);
@@ -100,10 +102,13 @@ Ref Frame::NewActor(std::vector<Arg> args, ActorOptions options) {
   if (options.cpus > 0) spec.placement.Set("CPU", base::Fixed(options.cpus));
   spec.max_restarts = options.max_restarts;
   spec.max_concurrency = options.max_concurrency;
+  spec.detached = options.detached;
+  spec.hint = options.hint;
   Oracle::Call record;
   record.kind = Oracle::Kind::kActor;
   record.what = "actor";
   record.name_may_be_taken = !options.name.empty();
+  if (options.hint.affinity_hard) record.only_node = options.hint.affinity;
   record.actor = spec.actor;
   for (const Arg& arg : args) {
     if (arg.ref) {

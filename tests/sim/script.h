@@ -140,6 +140,7 @@ struct CallOptions {
   std::optional<Duration> timeout = {};
   int cpus = 1;
   bool retry_on_exception = false;
+  rpc::SchedulingHint hint = {};
 };
 struct ActorOptions {
   std::string name = {};
@@ -147,6 +148,8 @@ struct ActorOptions {
   std::optional<int64_t> expected = {};
   uint32_t max_concurrency = 1;
   int cpus = 1;
+  bool detached = false;
+  rpc::SchedulingHint hint = {};
 };
 
 // The object of a user's class.

@@ -361,6 +361,59 @@ Step Producers(Frame& f) {
   co_await GetAll(f, std::move(reads));
 }
 
+// ---------------------------------------------------------------- where it runs, and again
+
+constexpr rpc::SchedulingHint kSpread{.spreading = rpc::Spreading::kSpread};
+
+// A node that lives, was, or (seldom) never was.
+rpc::SchedulingHint SomeNode(Frame& f) {
+  const uint64_t pick = f.Random(1'000);
+  const bool never = f.Random(12) == 0;
+  const bool hard = f.Random(3) != 0;
+  return {.affinity = never ? Oracle::kNoSuchNode : f.world()->SomeNode(pick), .affinity_hard = hard};
+}
+
+Step Placed(Frame& f) {
+  std::vector<Ref> refs;
+  for (int i = 0; i < 6; ++i) {
+    const int64_t number = Small(f);
+    const bool spread = f.Random(2) == 0;
+    const rpc::SchedulingHint hint = spread ? kSpread : SomeNode(f);
+    refs.push_back(
+        f.Task(kSleepAdd, {static_cast<int64_t>(f.Random(1'000)), number}, {.expected = number, .hint = hint}));
+  }
+  const int64_t number = Small(f);
+  const rpc::SchedulingHint hint = SomeNode(f);
+  Ref actor = f.NewActor({number}, {.max_restarts = static_cast<int32_t>(f.Random(3)), .cpus = 0, .hint = hint});
+  refs.push_back(f.Call(actor, kEcho, {number}, {.max_retries = 3, .expected = number}));
+  refs.push_back(actor);
+  actor.reset();
+  co_await GetAll(f, std::move(refs));
+}
+
+// Large results all over the cluster, computed from one another; most are read when their nodes may have died.
+Step Recomputed(Frame& f) {
+  std::vector<Ref> refs;
+  int64_t expected = Small(f);
+  const uint64_t first_bytes = 70'000 + f.Random(100'000);
+  Ref last = f.Task(kMakeLarge, {expected, static_cast<int64_t>(first_bytes)}, {.expected = expected, .hint = kSpread});
+  const uint64_t length = 2 + f.Random(4);
+  for (uint64_t i = 0; i < length; ++i) {
+    const int64_t more = Small(f);
+    const int64_t bytes = 70'000 + static_cast<int64_t>(f.Random(100'000));
+    expected += more;
+    Ref next = f.Task(kGrow, {last, more, bytes}, {.expected = expected, .hint = kSpread});
+    if (f.Random(2) == 0) refs.push_back(last);
+    last = next;
+  }
+  refs.push_back(last);
+  co_await f.Sleep(milliseconds(f.Random(2'000)));
+  refs.push_back(f.Task(kReadLarge, {last}, {.expected = expected}));
+  refs.push_back(f.Task(kSumNested, {Nested({last})}, {.expected = expected}));
+  last.reset();
+  co_await GetAll(f, std::move(refs));
+}
+
 // ---------------------------------------------------------------- mains
 
 using Op = Step (*)(Frame&);
@@ -379,6 +432,7 @@ constexpr std::array<Op, 6> kActorOps = {ActorChain, ActorChain, Relays, BadCons
 constexpr std::array<Op, 5> kRefOps = {Borrowers, Given, Holders, Boxes, Borrowers};
 constexpr std::array<Op, 4> kNamedOps = {Named, Named, Restartable, Burst};
 constexpr std::array<Op, 3> kLargeOps = {Producers, Given, Producers};
+constexpr std::array<Op, 4> kPlacedOps = {Placed, Recomputed, Recomputed, Burst};
 constexpr std::array<Op, 18> kMixedOps = {Trees,       Chain,      Burst,  Sleepers,       Exceptions, Deadlines,
                                           Cancels,     ActorChain, Relays, BadConstructor, Exits,      Named,
                                           Restartable, Borrowers,  Given,  Holders,        Boxes,      Producers};
@@ -387,6 +441,7 @@ Script TreeThread(Frame& f) { co_await Loop(f, kTreeOps); }
 Script ActorThread(Frame& f) { co_await Loop(f, kActorOps); }
 Script RefThread(Frame& f) { co_await Loop(f, kRefOps); }
 Script LargeThread(Frame& f) { co_await Loop(f, kLargeOps); }
+Script PlacedThread(Frame& f) { co_await Loop(f, kPlacedOps); }
 
 // Named actors live until they are killed.
 Step KillNamed(Frame& f) {
@@ -424,6 +479,8 @@ const std::vector<Workload>& Workloads() {
       {"named", TwoThreads<NamedThread>, "a name leads to one actor, its newest incarnation", 2, 2, 4, 2, kRoomy,
        false},
       {"large", TwoThreads<LargeThread>, "memory is not reused under a reader", 2, 2, 3, 3, 24 << 20, true},
+      {"placed", TwoThreads<PlacedThread>, "what is lost is computed again, and tasks run where they may", 2, 2, 5, 2,
+       kRoomy, false},
       {"mixed", TwoThreads<MixedThread>, "all of these", 2, 2, 4, 3, 64 << 20, true},
   };
   return workloads;

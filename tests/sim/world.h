@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -79,6 +80,8 @@ class World {
   void NodeJoined(NodeHost* node);
   // Its last life by that number; null: none yet.
   NodeHost* FindNode(NodeId node) const;
+  // One that lives or has lived. REQUIRES: a node has joined.
+  NodeId SomeNode(uint64_t pick) const { return std::next(nodes_.begin(), pick % nodes_.size())->first; }
   // Whether a chunk of an object is damaged or lost with its connection.
   bool TransferFails();
   // kRefused: nobody is there. kLater: cut off, or not known there yet: try again.
