@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <iostream>
@@ -41,6 +42,11 @@ int BenchMain(const std::string& filter, const std::string& format, int repeats)
 }  // namespace
 
 int main(int argc, char** argv) try {
+  // Zygotes and workers of benchmarks: Init does not return. What else is here is not for them.
+  if (std::getenv("MANTA_INTERNAL_ROLE") != nullptr) {
+    const manta::Runtime runtime = manta::Init(argc, argv);
+    return manta::tools::kExitFailed;
+  }
   // The verbs of children of ours, which a user does not see.
   if (argc >= 2 && std::strcmp(argv[1], "bench-nothing") == 0) return 0;
   if (argc >= 2 && std::strcmp(argv[1], "bench-init") == 0) return manta::bench::BenchInitMain(argc, argv);
