@@ -48,7 +48,11 @@ Life LiveOnce(NodeProcessSpec& spec, DaemonFile* file) {
     life = {new_life, new_life ? 0 : 1};
     loop.Stop();
   };
-  EndSignals signals(&loop, [&loop] { loop.Stop(); });
+  bool told_to_end = false;
+  EndSignals signals(&loop, [&] {
+    told_to_end = true;
+    loop.Stop();
+  });
   absl::StatusOr<std::unique_ptr<Daemon>> made = Daemon::Create(&loop, std::move(daemon_spec));
   if (!made.ok()) {
     spec.ready.Failed(made.status());
@@ -58,6 +62,7 @@ Life LiveOnce(NodeProcessSpec& spec, DaemonFile* file) {
   daemon->Start();
   loop.Run();
   daemon->KillAll();
+  if (told_to_end) life.again = false;
   return life;
 }
 
