@@ -33,7 +33,9 @@ StateRow ActorRow(const ActorDirectory::Record& record) {
   const bool is_dead = record.state == rpc::ActorState::kDead;
   StateRow row = ActorRow(record.spec, record.state, record.node);
   row.Text("worker_id", record.worker.is_user_process() ? ToString(record.worker) : "");
-  row.Number("restarts", record.restarts).Text("message", is_dead ? record.error.message : record.waiting);
+  row.Number("restarts", record.restarts)
+      .Bool("detached", record.spec.detached)
+      .Text("message", is_dead ? record.error.message : record.waiting);
   return row;
 }
 

@@ -110,7 +110,9 @@ void HeadCore::Impl::DescribeNodes(StateRows* rows, bool as_status) const {
 void HeadCore::Impl::DescribeJobs(StateRows* rows) const {
   for (const auto& [id, job] : jobs_.jobs()) {
     StateRow row;
-    row.Number("job_id", static_cast<int64_t>(id)).Text("status", "RUNNING").Text("program", job.program);
+    row.Number("job_id", static_cast<int64_t>(id))
+        .Text("status", job.over ? "DETACHED" : "RUNNING")
+        .Text("program", job.program);
     row.Text("driver_id", ToString(job.driver)).Text("node_id", ToString(DaemonOf(job.driver.node)));
     if (!rows->Add(std::move(row))) return;
   }

@@ -31,6 +31,16 @@ TEST_F(HeadCoreStateTest, JobsRunAndEnd) {
   EXPECT_EQ(Value(Ask(rpc::StateKind::kJobs), 0, "status"), "ENDED");
 }
 
+TEST_F(HeadCoreStateTest, AJobThatDetachedActorsOutliveIsDetached) {
+  Join();
+  const ActorId actor = Create(1, 1, "hits", "space", 1, true);
+  Say(1, rpc::JobEnd{1});
+  EXPECT_EQ(Value(Ask(rpc::StateKind::kJobs), 0, "status"), "DETACHED");
+  EXPECT_EQ(Value(Ask(rpc::StateKind::kActors), 0, "detached"), "true");
+  Do(KillActorAsked{actor, true});
+  EXPECT_EQ(Value(Ask(rpc::StateKind::kJobs), 0, "status"), "ENDED");
+}
+
 TEST_F(HeadCoreStateTest, ARegisteredActorIsFollowedFromItsPlacementToItsDeath) {
   Join();
   const ActorId actor = Create(1, 1, "hits", "space");

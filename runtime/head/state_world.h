@@ -38,7 +38,8 @@ class StateWorld : public ::testing::Test {
     return nodes_;
   }
   // Of job 1, whose driver is {node, 1}; number 1 of it is the driver's call.
-  ActorId Create(NodeId node, uint64_t number, const std::string& name, const std::string& name_space, int cpus = 1) {
+  ActorId Create(NodeId node, uint64_t number, const std::string& name, const std::string& name_space, int cpus = 1,
+                 bool detached = false) {
     const ProcessId driver{node, 1};
     Say(node, rpc::JobRegister{1, node, driver, "train"});
     rpc::ActorCreate create;
@@ -47,6 +48,7 @@ class StateWorld : public ::testing::Test {
     create.spec.name = name;
     create.spec.name_space = name_space;
     create.spec.class_name = "Counter";
+    create.spec.detached = detached;
     create.spec.placement.Set("CPU", base::Fixed(cpus));
     Say(node, create);
     return create.spec.actor;

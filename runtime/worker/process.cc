@@ -864,6 +864,7 @@ void Process::Impl::Close() {
     }
     control_.Close();  // tells the daemon
     core_.reset();
+    task_events_.reset();
     peers_.clear();
     port_.reset();
   }
