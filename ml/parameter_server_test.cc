@@ -252,6 +252,33 @@ TEST_F(ParameterServerTest, LeasesEachRowOnceAnEpochAndFewerToTheSlow) {
   EXPECT_GT(leases[0], leases[1]);
 }
 
+// Worker 0 is killed after its first lease; it comes back if `restarts`.
+std::vector<int> TimesDoneWithOneKilled(bool restarts) {
+  std::vector<ActorHandle<RowCounter>> workers{Actor<RowCounter>().MaxRestarts(restarts ? -1 : 0).Remote(1),
+                                               Actor<RowCounter>().Remote(1)};
+  std::vector<int> times(1000);
+  bool killed = false;
+  TrainByLeases<std::vector<uint64_t>>(
+      {.rows = 1000, .rows_total = 3000, .rows_per_lease = 64, .workers = 2},
+      [&](const RowLease& lease) {
+        return workers[lease.worker].Call<&RowCounter::Count>().Remote(lease.begin, lease.end);
+      },
+      [&](const RowLease& lease, std::vector<uint64_t> rows) {
+        for (uint64_t row : rows) ++times[row];
+        if (lease.worker == 0 && !std::exchange(killed, true)) Kill(workers[0], !restarts);
+      });
+  EXPECT_TRUE(killed);
+  return times;
+}
+
+TEST_F(ParameterServerTest, LeasesOfAWorkerThatDiesAreDoneByOthers) {
+  EXPECT_THAT(TimesDoneWithOneKilled(false), Each(3));
+}
+
+TEST_F(ParameterServerTest, LeasesGoOnWithAWorkerThatIsRestarted) {
+  EXPECT_THAT(TimesDoneWithOneKilled(true), Each(3));
+}
+
 TEST_F(ParameterServerTest, LeasesPassOnWhatAWorkerThrows) {
   auto worker = Actor<RowCounter>().Remote(0);
   auto submit = [&](const RowLease& lease) { return worker.Call<&RowCounter::Count>().Remote(lease.begin, lease.end); };

@@ -35,6 +35,21 @@ int NumberOf(const UniqueFd& fd) {
   return number;
 }
 
+// Takes a connection over at the moment when it has proved itself.
+class Taker : public Recorder {
+ public:
+  explicit Taker(std::optional<SocketChannel::Released>* into) : into_(into) {}
+  void OnAuthenticated(SocketChannel& channel, const PeerIdentity& who) override {
+    peer = who;
+    absl::StatusOr<SocketChannel::Released> released = channel.Release();
+    ASSERT_TRUE(released.ok()) << released.status();
+    *into_ = *std::move(released);
+  }
+
+ private:
+  std::optional<SocketChannel::Released>* const into_;
+};
+
 class SocketChannelTest : public testing::Test {
  protected:
   // Two channels over a socket pair; both prove themselves.
@@ -423,6 +438,58 @@ TEST(SocketAddress, KnowsItsForms) {
   for (const char* reachable : {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "example.com:1", "x"}) {
     EXPECT_FALSE(IsLocalAddress(reachable)) << reachable;
   }
+}
+
+// ---------------------------------------------------------------- handing over
+
+TEST_F(SocketChannelTest, AProvedConnectionIsHandedOverWithWhatThePeerHasWritten) {
+  std::optional<SocketChannel::Released> released;
+  Taker taker(&released);
+  auto [a, b] = *base::SocketPair();
+  server = SocketChannel::Server(&loop, std::move(b), server_handshake, true, options, &taker);
+  client = SocketChannel::Client(&loop, std::move(a), client_handshake, options, &at_client);
+  ASSERT_TRUE(Until([&] { return client->authenticated(); }));
+  ASSERT_TRUE(released);
+  EXPECT_FALSE(taker.closed);
+  ASSERT_TRUE(client->Send(Heartbeat{1, 7}).ok());
+  // As if it had been read together with the handshake's end.
+  char early[1024];
+  ssize_t size = 0;
+  ASSERT_TRUE(Until([&] { return (size = recv(released->socket.get(), early, sizeof(early), MSG_DONTWAIT)) > 0; }));
+  released->early.append(early, static_cast<size_t>(size));
+  const auto adopted =
+      SocketChannel::Adopt(&loop, std::move(released->socket), released->early, *taker.peer, options, &at_server);
+  ASSERT_TRUE(client->Send(Heartbeat{1, 8}).ok());
+  ASSERT_TRUE(Until([&] { return at_server.messages.size() == 2; }));
+  EXPECT_EQ(std::get<Heartbeat>(at_server.messages[0]).number, 7u);
+  EXPECT_EQ(std::get<Heartbeat>(at_server.messages[1]).number, 8u);
+  ASSERT_TRUE(adopted->Send(Heartbeat{1, 9}).ok());
+  ASSERT_TRUE(Until([&] { return at_client.messages.size() == 1; }));
+}
+
+TEST_F(SocketChannelTest, JunkBehindTheHandshakeEndsTheAdoptedConnection) {
+  std::optional<SocketChannel::Released> released;
+  Taker taker(&released);
+  auto [a, b] = *base::SocketPair();
+  server = SocketChannel::Server(&loop, std::move(b), server_handshake, true, options, &taker);
+  client = SocketChannel::Client(&loop, std::move(a), client_handshake, options, &at_client);
+  ASSERT_TRUE(Until([&] { return client->authenticated(); }));
+  const auto adopted = SocketChannel::Adopt(&loop, std::move(released->socket), std::string(20'000, 'x'), *taker.peer,
+                                            options, &at_server);
+  ASSERT_TRUE(Until([&] { return at_server.closed.has_value(); }));
+  EXPECT_TRUE(absl::IsInvalidArgument(*at_server.closed)) << *at_server.closed;
+}
+
+TEST_F(SocketChannelTest, AServerAnswersForOthersItKnows) {
+  server_handshake.answers_for = [](ProcessId process) { return process == ProcessId{3, 9}; };
+  client_handshake.server = {3, 9};
+  ConnectAndProve();
+  EXPECT_EQ(at_server.peer->server, (ProcessId{3, 9}));
+  client_handshake.server = {3, 10};
+  at_client = {};
+  Connect();
+  ASSERT_TRUE(Until([&] { return at_client.closed.has_value(); }));
+  EXPECT_TRUE(absl::IsAborted(*at_client.closed)) << *at_client.closed;
 }
 
 }  // namespace
