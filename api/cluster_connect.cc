@@ -62,6 +62,7 @@ absl::StatusOr<ClusterBackend::Spec> DriverSpec(const base::Config& config, cons
   spec.join.hello.argv = OwnCommandLine();
   spec.join.hello.program = spec.join.hello.argv[0];
   spec.join.hello.name_space = options.name_space;
+  spec.join.hello.files = options.files;
   spec.join.program.reset(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   if (!spec.join.program) return base::ErrnoStatus(errno, "open /proc/self/exe (is /proc mounted?)");
   spec.join.poll = config.poll;

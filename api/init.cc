@@ -1,5 +1,7 @@
 #include "manta/init.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -24,6 +26,16 @@ void CheckFunctions() {
   if (!collisions.empty()) throw InvalidArgumentError(internal::ToString(collisions.front()));
 }
 
+void CheckFile(const std::string& file) {
+  const std::filesystem::path path(file);
+  const bool leaves = std::find(path.begin(), path.end(), "..") != path.end();
+  std::error_code ignored;
+  if (path.empty() || path.is_absolute() || leaves || !std::filesystem::is_regular_file(path, ignored)) {
+    throw InvalidArgumentError("Options::files: '" + file +
+                               "' is not a file below the working directory, named relative to it");
+  }
+}
+
 // What the flags and the environment say, over what `options` say.
 base::Config ReadConfig(int* argc, char** argv, const Options& options) {
   absl::StatusOr<base::Config> read = base::Config::FromArgs(argc, argv);
@@ -45,6 +57,7 @@ base::Config ReadConfig(int* argc, char** argv, const Options& options) {
     }
   }
   if (!options.name_space.empty()) internal::CheckedName("Options::name_space", options.name_space);
+  for (const std::string& file : options.files) CheckFile(file);
   return config;
 }
 

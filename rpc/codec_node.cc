@@ -13,6 +13,7 @@ void Write(const ProcessHello& m, schema::ProcessHello::Builder b, Encoder*) {
   b.setProgram(TextOf(m.program));
   b.setNameSpace(TextOf(m.name_space));
   if (!m.argv.empty()) WriteTexts(m.argv, b.initArgv(static_cast<kj::uint>(m.argv.size())));
+  if (!m.files.empty()) WriteTexts(m.files, b.initFiles(static_cast<kj::uint>(m.files.size())));
 }
 
 void Read(schema::ProcessHello::Reader r, Decoder* in, ProcessHello* m) {
@@ -24,6 +25,7 @@ void Read(schema::ProcessHello::Reader r, Decoder* in, ProcessHello* m) {
   in->Text(r.getProgram(), &m->program);  // a path: any bytes
   in->Name(r.getNameSpace(), &m->name_space);
   ReadTexts(r.getArgv(), in, &m->argv);
+  ReadTexts(r.getFiles(), in, &m->files);
 }
 
 void Write(const ProcessWelcome& m, schema::ProcessWelcome::Builder b, Encoder*) {

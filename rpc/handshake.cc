@@ -136,8 +136,13 @@ std::optional<Refusal> ClientHandshake::TakeProof(const ServerProof& proof) {
                   "the server does not know the cluster's secret: it is another cluster's, or "
                   "somebody else listens there");
   }
-  peer_ = {server_hello_->process, server_hello_->life, TrustClass::kMember,
-           options_.credential,    hello_.token_id,     options_.connection,  {}};
+  peer_ = {server_hello_->process,
+           server_hello_->life,
+           TrustClass::kMember,
+           options_.credential,
+           hello_.token_id,
+           options_.connection,
+           {}};
   state_ = State::kDone;
   return std::nullopt;
 }

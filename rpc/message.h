@@ -465,6 +465,7 @@ struct ProcessHello {
   std::string program;            // path, for people
   std::string name_space;         // drivers: of the job's named actors; empty: one of its own
   std::vector<std::string> argv;  // drivers: the program's command line, for its workers
+  std::vector<std::string> files;  // drivers: what its workers on other nodes need, relative to where it works
   bool operator==(const ProcessHello&) const = default;
 };
 struct ProcessWelcome {

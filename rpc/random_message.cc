@@ -337,8 +337,8 @@ void Fill(Rng* rng, SegmentGone& x) {
 }
 
 void Fill(Rng* rng, ProcessHello& x) {
-  auto& [kind, process, job, pid, address, program, name_space, argv] = x;
-  All(rng, kind, process, job, pid, address, name_space, argv);
+  auto& [kind, process, job, pid, address, program, name_space, argv, files] = x;
+  All(rng, kind, process, job, pid, address, name_space, argv, files);
   program = Text(rng);
 }
 void Fill(Rng* rng, ProcessWelcome& x) {

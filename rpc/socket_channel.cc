@@ -71,8 +71,8 @@ SocketChannel::SocketChannel(Side side, base::EventLoop* loop, base::UniqueFd so
 std::unique_ptr<SocketChannel> SocketChannel::Adopt(base::EventLoop* loop, base::UniqueFd socket,
                                                     std::string_view early, const PeerIdentity& identity,
                                                     const Options& options, Handler* handler) {
-  std::unique_ptr<SocketChannel> channel(new SocketChannel(Side::kClient, loop, std::move(socket), nullptr,
-                                                           identity.connection, options, handler));
+  std::unique_ptr<SocketChannel> channel(
+      new SocketChannel(Side::kClient, loop, std::move(socket), nullptr, identity.connection, options, handler));
   channel->SetOpen(identity);
   channel->BeginOpen(std::string(early));
   return channel;

@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "manta/internal/export.h"
 #include "manta/internal/options.h"
@@ -31,9 +32,12 @@ struct Options {
   std::optional<int> num_gpus = {};                 // default: those found (--manta-num-gpus)
   std::map<std::string, double> resources = {};     // custom ones of an embedded cluster, by name (--manta-resources)
   std::optional<uint64_t> store_memory_bytes = {};  // >= 1 MiB; default: 30% of what is free (--manta-store-memory)
-  std::string name_space = {};                      // of this job's named actors; default: one that no other job has
-  bool log_to_driver = true;                        // print here what workers print
-  bool handle_interrupt = true;                     // Ctrl-C: once, Shutdown and end; twice, end at once
+  // Files that workers on other nodes need, relative to the working directory, which is where workers find them.
+  // Shipped by content when the first worker starts there; not looked at again.
+  std::vector<std::string> files = {};
+  std::string name_space = {};   // of this job's named actors; default: one that no other job has
+  bool log_to_driver = true;     // print here what workers print
+  bool handle_interrupt = true;  // Ctrl-C: once, Shutdown and end; twice, end at once
 };
 
 // Owns the connection: its destructor runs Shutdown. Movable.

@@ -113,7 +113,7 @@ absl::Status Daemon::Open() {
   output_ = std::make_unique<OutputFiles>(loop_, spec_.log_dir,
                                           [this](rpc::Output output) { PassOutput(std::move(output)); });
   if (!spec_.argv.empty()) {
-    Program& program = own_program_.emplace();
+    Program& program = own_program_.emplace(Program());
     program.image.reset(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     if (!program.image) return base::ErrnoStatus(errno, "open /proc/self/exe");
     program.argv = spec_.argv;
@@ -436,6 +436,7 @@ void Daemon::OnHello(Connection& connection, rpc::MessageWithDescriptors receive
     connection.name_space = hello.name_space;
     connection.program = std::move(received.descriptors[3]);
     connection.argv = std::exchange(hello.argv, {});
+    connection.files = std::exchange(hello.files, {});
     WatchDriver(connection);
   } else {
     hello.kind = rpc::ProcessKind::kWorker;

@@ -90,6 +90,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
     std::vector<rpc::MessageWithDescriptors> links;   // likewise, to processes of other nodes
     base::UniqueFd program;                           // drivers: their image
     std::vector<std::string> argv;                    // likewise
+    std::vector<std::string> files;                   // likewise: what goes with it
     std::string directory;                            // likewise: where they work
     std::string name_space;                           // that the driver asked for
     std::string exit_reason;                          // from the zygote
@@ -102,6 +103,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
     enum class State { kAsked, kReady, kFailed } state = State::kAsked;
     base::UniqueFd image;
     std::vector<std::string> argv;
+    std::vector<std::string> files;  // of a driver here, relative to `directory`
     std::string directory;
     std::string name_space;
     NodeId driver_node = 0;

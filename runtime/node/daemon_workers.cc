@@ -44,8 +44,9 @@ void Daemon::DriverJoined(Connection& driver) {
   } else {
     program.image = std::move(driver.program);
     program.argv = std::move(driver.argv);
-    program.directory = driver.directory;
   }
+  program.directory = driver.directory;
+  program.files = std::move(driver.files);
   program.state = Program::State::kReady;
   program.driver_node = core_.node();
   program.name_space = driver.name_space;
@@ -74,7 +75,7 @@ void Daemon::OnProgramRequest(const rpc::ProgramRequest& request) {
   };
   const Program* program = FindProgram(request.job);
   if (program == nullptr || !program->image) return answer(absl::NotFoundError(""));
-  program_files_->Describe(program->image.get(), answer);
+  program_files_->Describe(program->image.get(), program->directory, program->files, answer);
 }
 
 void Daemon::OnProgramInfo(NodeId from, rpc::ProgramInfo info) {
@@ -85,7 +86,8 @@ void Daemon::OnProgramInfo(NodeId from, rpc::ProgramInfo info) {
   program->argv = std::move(info.argv);
   program->name_space = std::move(info.name_space);
   program->driver_node = from;
-  program->directory = program_files_->DirectoryOf(info.files.front());
+  program->directory = program_files_->DirectoryOf(info.files);
+  for (size_t i = 1; i < info.files.size(); ++i) program->files.push_back(info.files[i].path);
   program_files_->Bring(from, std::move(info.files), [this, job = info.job](absl::StatusOr<base::UniqueFd> image) {
     ProgramReady(job, std::move(image));
   });

@@ -17,6 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr size_t kDirectoryDigits = 16;
+constexpr char kProgramName[] = ".manta-program";  // no file of a user's
+
 std::string Hex(const Bytes& bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
@@ -27,15 +30,20 @@ std::string Hex(const Bytes& bytes) {
   return text;
 }
 
-absl::StatusOr<rpc::ProgramFile> DescribeImage(int image) {
+absl::StatusOr<rpc::ProgramFile> DescribeFile(int fd, const std::string& path) {
   struct stat info;
-  if (fstat(image, &info) != 0) return base::ErrnoStatus(errno, "look at the program");
+  if (fstat(fd, &info) != 0) return base::ErrnoStatus(errno, "look at " + path);
+  if (!S_ISREG(info.st_mode)) return base::Error(absl::StatusCode::kInvalidArgument, path + " is not a file");
   const size_t size = static_cast<size_t>(info.st_size);
-  void* const bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, image, 0);
-  if (bytes == MAP_FAILED) return base::ErrnoStatus(errno, "read the program");
-  const rpc::Bits256 hash = rpc::Sha256({static_cast<const char*>(bytes), size});
-  munmap(bytes, size);
-  return rpc::ProgramFile{"program", Bytes(rpc::BytesOf(hash)), size, true};
+  std::string_view content;
+  if (size != 0) {
+    void* const bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED) return base::ErrnoStatus(errno, "read " + path);
+    content = {static_cast<const char*>(bytes), size};
+  }
+  const rpc::Bits256 hash = rpc::Sha256(content);
+  if (size != 0) munmap(const_cast<char*>(content.data()), size);
+  return rpc::ProgramFile{path, Bytes(rpc::BytesOf(hash)), size, (info.st_mode & S_IXUSR) != 0};
 }
 
 // Nobody's file may be written outside of the program's folder.
@@ -68,22 +76,39 @@ ProgramFiles::~ProgramFiles() {
   if (!directory_.empty()) fs::remove_all(directory_, ignored);
 }
 
-void ProgramFiles::Describe(int image, Described done) {
+void ProgramFiles::Describe(int image, const std::string& directory, const std::vector<std::string>& files,
+                            Described done) {
   base::UniqueFd own(fcntl(image, F_DUPFD_CLOEXEC, 0));
   if (!own) return done(base::ErrnoStatus(errno, "duplicate the program's descriptor"));
-  hashing_.emplace_back([this, own = std::make_shared<base::UniqueFd>(std::move(own)), done = std::move(done)] {
-    absl::StatusOr<rpc::ProgramFile> file = DescribeImage(own->get());
-    if (file.ok()) {
-      base::MutexLock lock(&mutex_);
-      described_[std::string(file->sha256.view())] = std::move(*own);
-    }
-    loop_->Post([file = std::move(file), done, alive = std::weak_ptr<bool>(alive_)] {
-      const std::shared_ptr<bool> still = alive.lock();
-      if (!still || !*still) return;
-      if (!file.ok()) return done(file.status());
-      done(std::vector<rpc::ProgramFile>{*file});
-    });
-  });
+  hashing_.emplace_back(
+      [this, own = std::make_shared<base::UniqueFd>(std::move(own)), directory, files, done = std::move(done)] {
+        absl::StatusOr<std::vector<rpc::ProgramFile>> described = DescribeAll(std::move(*own), directory, files);
+        loop_->Post([described = std::move(described), done, alive = std::weak_ptr<bool>(alive_)] {
+          const std::shared_ptr<bool> still = alive.lock();
+          if (still && *still) done(described);
+        });
+      });
+}
+
+absl::StatusOr<std::vector<rpc::ProgramFile>> ProgramFiles::DescribeAll(base::UniqueFd image,
+                                                                        const std::string& directory,
+                                                                        const std::vector<std::string>& files) {
+  std::vector<rpc::ProgramFile> described;
+  MANTA_ASSIGN_OR_RETURN(described.emplace_back(), DescribeFile(image.get(), kProgramName));
+  described.back().executable = true;
+  std::vector<base::UniqueFd> opened;
+  opened.push_back(std::move(image));
+  for (const std::string& file : files) {
+    if (!IsInside(file)) return base::Error(absl::StatusCode::kInvalidArgument, "'" + file + "' lies outside");
+    opened.emplace_back(open((directory + "/" + file).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!opened.back()) return base::ErrnoStatus(errno, "open " + directory + "/" + file);
+    MANTA_ASSIGN_OR_RETURN(described.emplace_back(), DescribeFile(opened.back().get(), file));
+  }
+  base::MutexLock lock(&mutex_);
+  for (size_t i = 0; i < described.size(); ++i) {
+    described_[std::string(described[i].sha256.view())] = std::move(opened[i]);
+  }
+  return described;
 }
 
 absl::StatusOr<base::UniqueFd> ProgramFiles::Open(const Bytes& sha256) const {
@@ -95,8 +120,10 @@ absl::StatusOr<base::UniqueFd> ProgramFiles::Open(const Bytes& sha256) const {
   return duplicate;
 }
 
-std::string ProgramFiles::DirectoryOf(const rpc::ProgramFile& file) const {
-  return directory_ + "/" + Hex(file.sha256).substr(0, 16);
+std::string ProgramFiles::DirectoryOf(const std::vector<rpc::ProgramFile>& files) const {
+  std::string content;
+  for (const rpc::ProgramFile& file : files) content.append(file.path).append(1, '\0').append(file.sha256.view());
+  return directory_ + "/" + Hex(Bytes(rpc::BytesOf(rpc::Sha256(content)))).substr(0, kDirectoryDigits);
 }
 
 void ProgramFiles::Bring(NodeId from, std::vector<rpc::ProgramFile> files, Brought done) {
@@ -109,7 +136,7 @@ void ProgramFiles::Bring(NodeId from, std::vector<rpc::ProgramFile> files, Broug
   if (files.empty() || directory_.empty()) return done(absl::InvalidArgumentError("a program without an executable"));
   auto bringing = std::make_shared<Bringing>();
   bringing->from = from;
-  bringing->directory = DirectoryOf(files.front());
+  bringing->directory = DirectoryOf(files);
   bringing->files = std::move(files);
   bringing->done = std::move(done);
   BringNext(std::move(bringing));

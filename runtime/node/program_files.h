@@ -39,18 +39,21 @@ class ProgramFiles {
   ProgramFiles(const ProgramFiles&) = delete;
   ProgramFiles& operator=(const ProgramFiles&) = delete;
 
-  // Hashes the executable behind `image` (on a thread of its own), and lets Open find it from then on.
-  void Describe(int image, Described done);
+  // Hashes the executable behind `image` and `files` (relative to `directory`), on a thread of its own, and lets Open
+  // find them from then on. kNotFound and others: a file that is not there, or cannot be read.
+  void Describe(int image, const std::string& directory, const std::vector<std::string>& files, Described done);
   // A file that was described here. kNotFound: none has that hash.
   absl::StatusOr<base::UniqueFd> Open(const Bytes& sha256) const;
   // Brings `files` here; the first is the executable.
   void Bring(NodeId from, std::vector<rpc::ProgramFile> files, Brought done);
-  // Where the files of the program whose executable is `file` lie.
-  std::string DirectoryOf(const rpc::ProgramFile& file) const;
+  // Where these files lie together once they are here.
+  std::string DirectoryOf(const std::vector<rpc::ProgramFile>& files) const;
 
  private:
   struct Bringing;
   void BringNext(std::shared_ptr<Bringing> bringing);
+  absl::StatusOr<std::vector<rpc::ProgramFile>> DescribeAll(base::UniqueFd image, const std::string& directory,
+                                                            const std::vector<std::string>& files);
 
   base::EventLoop* const loop_;
   const std::string directory_;
