@@ -82,7 +82,7 @@ Table TableOf(const Json& rows, const std::vector<std::string>& keys) {
   std::vector<Table::Column> columns;
   for (const std::string& key : keys) {
     const bool right = std::any_of(rows.begin(), rows.end(), [&](const Json& row) { return At(row, key).is_number(); });
-    columns.push_back({key, right});
+    columns.push_back({key, right, key.ends_with("_id") || key == "state" || key == "size"});
   }
   Table table(std::move(columns));
   for (const Json& row : rows) {

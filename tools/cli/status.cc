@@ -64,7 +64,14 @@ std::string ResourcesOfNode(const Json& node) {
 std::string Title(const std::string& text, const Look& look) { return Painted(text, Paint::kBold, look) + "\n"; }
 
 std::string RenderNodes(const Json& nodes, const Look& look) {
-  Table table({{"node_id"}, {"state"}, {"name"}, {"address"}, {"used"}, {"store"}, {"workers", true}, {"message"}});
+  Table table({{"node_id", false, true},
+               {"state", false, true},
+               {"name"},
+               {"address"},
+               {"used"},
+               {"store"},
+               {"workers", true},
+               {"message"}});
   for (const Json& node : nodes) {
     const bool told = At(node, "store_bytes_total").is_number();
     const std::string store =

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -13,7 +14,7 @@ namespace manta::cli {
 namespace {
 
 constexpr size_t kGap = 2;  // between columns
-constexpr size_t kColumnMin = 6;
+constexpr size_t kColumnMin = 10;
 constexpr size_t kWidthUnknown = 80;
 constexpr const char* kCut = "…";
 
@@ -115,25 +116,40 @@ void Table::Add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-// 0: left out. The widest columns give way first.
+// 0: left out.
 std::vector<size_t> Table::Widths(const Look& look) const {
   std::vector<size_t> widths(columns_.size(), 0);
   for (const std::vector<std::string>& row : rows_) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], WidthOf(row[i]));
   }
-  size_t total = 0;
   for (size_t i = 0; i < widths.size(); ++i) {
-    if (widths[i] == 0 && !rows_.empty()) continue;
-    widths[i] = std::max(widths[i], WidthOf(columns_[i].title));
-    total += widths[i] + (total == 0 ? 0 : kGap);
+    if (widths[i] != 0 || rows_.empty()) widths[i] = std::max(widths[i], WidthOf(columns_[i].title));
   }
-  while (look.width != 0 && total > look.width) {
-    const auto widest = std::max_element(widths.begin(), widths.end());
-    if (*widest <= kColumnMin) break;
+  if (look.width == 0) return widths;
+  for (size_t columns = columns_.size(); columns != 0; --columns) {
+    std::vector<size_t> fitted(widths.begin(), widths.begin() + static_cast<std::ptrdiff_t>(columns));
+    if (!Shrink(look.width, &fitted) && columns != 1) continue;
+    fitted.resize(columns_.size(), 0);
+    return fitted;
+  }
+  return widths;
+}
+
+// The widest text gives way first. False: that is not enough.
+bool Table::Shrink(size_t width, std::vector<size_t>* widths) const {
+  size_t total = 0;
+  for (const size_t one : *widths) total += one == 0 ? 0 : one + (total == 0 ? 0 : kGap);
+  while (total > width) {
+    size_t* widest = nullptr;
+    for (size_t i = 0; i < widths->size(); ++i) {
+      const bool may_be_cut = !columns_[i].right && !columns_[i].whole && (*widths)[i] > kColumnMin;
+      if (may_be_cut && (widest == nullptr || (*widths)[i] > *widest)) widest = &(*widths)[i];
+    }
+    if (widest == nullptr) return false;
     --*widest;
     --total;
   }
-  return widths;
+  return true;
 }
 
 std::string Table::Render(const Look& look) const {

@@ -39,6 +39,7 @@ class Table {
   struct Column {
     std::string title;
     bool right = false;  // numbers
+    bool whole = false;  // of no use when it is cut: an id; numbers are not cut either
   };
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
 
@@ -46,10 +47,12 @@ class Table {
   void Add(std::vector<std::string> cells);
   size_t size() const { return rows_.size(); }
   // With a newline behind each line; without rows, the titles alone. Columns that are empty in every row are left out.
+  // Where there is no room, texts are cut, and the last columns are left out.
   std::string Render(const Look& look) const;
 
  private:
   std::vector<size_t> Widths(const Look& look) const;
+  bool Shrink(size_t width, std::vector<size_t>* widths) const;
 
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;

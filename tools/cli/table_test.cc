@@ -58,8 +58,22 @@ TEST(Table, ANameCannotPaintTheScreen) {
 
 TEST(Table, CutsBetweenCodePoints) {
   Table table({{"name"}});
-  table.Add({"\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc"});
-  EXPECT_NE(table.Render({.width = 6}).find("\n\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc…\n"), std::string::npos);
+  std::string name, cut;
+  for (int i = 0; i < 20; ++i) name += "\xc3\xbc";
+  for (int i = 0; i < 11; ++i) cut += "\xc3\xbc";
+  table.Add({name});
+  EXPECT_NE(table.Render({.width = 12}).find("\n" + cut + "…\n"), std::string::npos) << table.Render({.width = 12});
+}
+
+TEST(Table, AnIdIsWholeOrNotThereAtAll) {
+  Table table({{"actor_id", false, true}, {"class_name"}, {"worker_id", false, true}});
+  table.Add({"n1.p1.a12345", std::string(40, 'c'), "n12.p345"});
+  const std::string wide = table.Render({.width = 40});
+  EXPECT_NE(wide.find("n1.p1.a12345"), std::string::npos) << wide;
+  EXPECT_NE(wide.find("n12.p345"), std::string::npos) << wide;
+  const std::string narrow = table.Render({.width = 25});
+  EXPECT_NE(narrow.find("n1.p1.a12345"), std::string::npos) << narrow;
+  EXPECT_EQ(narrow.find("worker_id"), std::string::npos) << narrow;
 }
 
 TEST(HumanBytes, HasThreeDigits) {
