@@ -147,6 +147,8 @@ void HeadCore::Impl::OnEvent(MessageReceived& received) {
     return;
   }
   detector_.Heard(from, now_);
+  // The loss of an older connection may be reported after the newer one has come.
+  if (const auto node = nodes_.find(from); node != nodes_.end()) node->second.connected = true;
   std::visit([&](auto& message) { OnMessage(from, message); }, received.message);
 }
 

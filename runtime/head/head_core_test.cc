@@ -427,6 +427,20 @@ TEST_F(HeadCoreTest, SoftAffinityPrefersItsNodeAndDoesWithout) {
   EXPECT_NE(StartedOn(spec.actor, 3), 0u);
 }
 
+TEST_F(HeadCoreTest, ANodeThatIsHeardOfIsConnectedWhateverBecameOfAnOlderConnection) {
+  Join();
+  Join();
+  Join(2);
+  Do(NodeConnectionLost{2, false});
+  job_ = NewJob({1, 1});
+  rpc::ActorSpec spec = Spec({1, 1}, 1, "hits");
+  spec.hint = {.affinity = 2, .affinity_hard = true};
+  Say(1, rpc::ActorCreate{spec});
+  EXPECT_EQ(StartedOn(spec.actor, 1), 0u);
+  Pass(milliseconds(200), {1, 2});
+  EXPECT_EQ(StartedOn(spec.actor, 1), 2u);
+}
+
 TEST_F(HeadCoreTest, AnActorThatWantsANodeThatNeverWasDies) {
   Join();
   job_ = NewJob({1, 1});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 
 #include "base/check.h"
 #include "base/rule.h"
@@ -361,15 +362,18 @@ void HomeTable::ReleaseNested(const ObjectId& container, const ObjectId& nested,
 
 void HomeTable::AnswerWaiters(const ObjectId& object, Entry* entry, Output* out) {
   if (!entry->final()) return;
-  if (entry->lost && !entry->waiters.empty() && AskOwner(object, entry, out)) return;
+  if (entry->lost && !entry->waiters.empty() && MANTA_RULE("home.ask_owner")) {
+    if (AskOwner(object, entry, out)) return;
+    SayWhyLost(object, entry);
+  }
   for (const ProcessId asker : std::exchange(entry->waiters, {})) Answer(object, *entry, asker, out);
 }
 
-// False: the owner is dead, or has no ref to it any more, so that it is lost for good.
+// False: the owner is dead, or has not had a ref to it ever since, so that it is lost for good.
 bool HomeTable::AskOwner(const ObjectId& object, Entry* entry, Output* out) const {
   const auto owner = entry->holders.find(object.owner);
-  const bool holds = owner != entry->holders.end() && owner->second.held && !deaths_->IsDead(object.owner);
-  if (!MANTA_RULE("home.ask_owner") || !holds) return false;
+  const bool holds = owner != entry->holders.end() && owner->second.held && owner->second.borrow == 0;
+  if (!holds || deaths_->IsDead(object.owner)) return false;
   rpc::ObjectResolved question;
   question.object = object;
   question.asker = object.owner;
@@ -382,6 +386,15 @@ bool HomeTable::AskOwner(const ObjectId& object, Entry* entry, Output* out) cons
   entry->lost = false;
   entry->owner_asked = true;
   return true;
+}
+
+void HomeTable::SayWhyLost(const ObjectId& object, Entry* entry) const {
+  constexpr std::string_view kNotAgain = ". It cannot be computed again: ";
+  if (entry->error->message.find(kNotAgain) != std::string::npos) return;
+  auto error = std::make_unique<rpc::ErrorInfo>(*entry->error);
+  error->message += std::string(kNotAgain) + "the process that made the call, " + ToString(object.owner) +
+                    (deaths_->IsDead(object.owner) ? ", is dead" : ", has let go of it");
+  entry->error = std::move(error);
 }
 
 void HomeTable::Answer(const ObjectId& object, const Entry& entry, ProcessId asker, Output* out) const {

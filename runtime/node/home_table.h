@@ -162,6 +162,7 @@ class HomeTable {
   void SetError(rpc::ErrorCode code, std::string message, Entry* entry);
   void SetLost(NodeId node, Entry* entry);
   bool AskOwner(const ObjectId& object, Entry* entry, Output* out) const;
+  void SayWhyLost(const ObjectId& object, Entry* entry) const;
   void DropCopies(const ObjectId& object, Entry* entry, Output* out);
   void SetRefs(const ObjectId& object, Entry* entry, std::vector<rpc::NestedRef> refs, Output* out);
   void HoldNested(const ObjectId& container, const ObjectId& nested, Output* out);

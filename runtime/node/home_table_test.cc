@@ -545,6 +545,20 @@ TEST_F(HomeTableTest, AnOwnerWithoutARefIsNotAskedAndOneThatLetsGoHasAnswered) {
   EXPECT_EQ(answers[0].error.code, rpc::ErrorCode::kObjectLost);
 }
 
+TEST_F(HomeTableTest, AnOwnerThatLetGoAndBorrowedItBackIsNotAsked) {
+  Seal(Object(1), At(2));
+  Register(Object(1), kBorrower, 1);
+  Release(Object(1));
+  Register(Object(1), kOwner, 4);
+  Dies(DaemonOf(2));
+  Resolve(Object(1), kOwner);
+  const auto answers = TakeAnswers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_THAT(answers[0].error.message, HasSubstr("cannot be computed again"));
+  Resolve(Object(1), kWorker);
+  EXPECT_EQ(TakeAnswers().size(), 1u);
+}
+
 TEST_F(HomeTableTest, WhatTheOwnerSaidBeforeItWasAskedIsNoAnswer) {
   const ObjectId object = Object(1);
   Seal(object, At(2));

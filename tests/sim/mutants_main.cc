@@ -35,7 +35,7 @@ constexpr const char* kMutants[] = {
     "head.name_once",          "head.job_once",          "directory.incarnation",
     "node.expected_worker",    "actor.numbered_before",  "home.kept_awaits_registration",
     "home.seal_after_release", "ref.ticket_before_send", "ref.kept_in_reply",
-    "pull.room_until_written",
+    "pull.room_until_written", "home.ask_owner",
 };
 
 enum Exit : int { kCaught = 0, kSurvived = 1, kNeverAsked = 2 };

@@ -79,6 +79,9 @@ void NodeHost::OnMessage(Pipe* pipe, int side, rpc::Message message) {
   const ProcessId from = pipe->peer[side];
   const auto* died = std::get_if<rpc::NodeDied>(&message);
   const NodeId dead = died != nullptr ? died->node : 0;
+  if (const auto* view = std::get_if<rpc::ClusterView>(&message)) {
+    for (const rpc::NodeInfo& info : view->nodes) heard_of_.insert(info.node);
+  }
   Handle(runtime::MessageReceived{from, std::move(message)});
   if (dead != 0) ClosePeers(dead);
 }

@@ -55,6 +55,8 @@ class NodeHost : public Host {
   void AddPeer(NodeId node, bool data, Pipe* pipe) { peers_[{node, data}] = pipe; }
   // It has been told that `node` is dead, and refuses connections from it.
   bool takes_for_dead(NodeId node) const { return dead_nodes_.contains(node); }
+  // The nodes that the head's views have shown it, dead ones too.
+  const std::set<NodeId>& heard_of() const { return heard_of_; }
 
   // ---- store memory
   struct Blob {
@@ -122,6 +124,7 @@ class NodeHost : public Host {
   std::map<std::pair<NodeId, bool>, Pipe*> peers_;
   std::map<std::pair<NodeId, bool>, std::deque<rpc::Message>> unsent_;  // until connected
   std::set<NodeId> dead_nodes_;
+  std::set<NodeId> heard_of_;
   std::map<uint64_t, Segment> segments_;
   Transfers transfers_;
 };

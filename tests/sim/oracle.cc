@@ -89,9 +89,7 @@ void Oracle::Completed(const ObjectId& object, ProcessId holder, int times, std:
   ++errors_;
   ++errors_by_code_[error.code];
   if (!Possible(object, holder, error.code, 0)) Violate(name + " ends without a cause for" + Describe(error));
-  const bool could_run_again = own && call.kind == Kind::kTask && error.code == rpc::ErrorCode::kObjectLost &&
-                               call.args.empty() && call.max_retries != 0 && !dead_nodes_.contains(holder.node);
-  if (could_run_again && error.message.find("cannot be computed again") == std::string::npos) {
+  if (error.code == rpc::ErrorCode::kObjectLost && error.message.ends_with("and is gone")) {
     Violate(name + " is lost, and nobody says why it is not computed again:" + Describe(error));
   }
   const bool died = error.code == rpc::ErrorCode::kWorkerDied || error.code == rpc::ErrorCode::kActorDied;

@@ -7,7 +7,7 @@
 //             (4) an actor's incarnation runs the calls of one caller in the order in which they were made.
 //             (5) an error has a cause: an object is lost only if its home or a node that stored it died, ...
 //             (6) a task runs on the only node that it allows.
-//             (7) the result of a task is lost only if it cannot be computed again.
+//             (7) what is lost with a node cannot be computed again, and the error says why.
 //             (8) store memory is not written while it is read, and what is read is what was written.
 // Threads:    externally synchronised.
 #ifndef MANTA_TESTS_SIM_ORACLE_H_

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
+#include <set>
 #include <string>
 
 #include "tests/sim/functions.h"
+#include "tests/sim/node_host.h"
 #include "tests/sim/process_host.h"
 #include "tests/sim/world.h"
 
@@ -197,6 +200,29 @@ Step Named(Frame& f) {
   co_await GetAll(f, std::move(refs));
 }
 
+std::string KeptNameOf(uint64_t number) { return "kept" + std::to_string(number); }
+constexpr uint64_t kKeptNames = 2;
+
+// It outlives the driver that made it; other drivers find it.
+Step Detached(Frame& f) {
+  const std::string name = KeptNameOf(f.Random(kKeptNames));
+  Ref actor = co_await f.Find(name);
+  if (actor == nullptr) {
+    const auto restarts = static_cast<int32_t>(f.Random(4));
+    actor = f.NewActor({1}, {.name = name, .max_restarts = restarts, .cpus = 0, .detached = true});
+  }
+  std::vector<Ref> refs;
+  for (int i = 0; i < 4; ++i) {
+    const int64_t number = Small(f);
+    refs.push_back(f.Call(actor, kEcho, {number}, {.max_retries = 2, .expected = number}));
+    const int64_t a = Small(f);
+    refs.push_back(f.Call(actor, kSpawn, {a, number}, {.max_retries = 0, .expected = a + number}));
+  }
+  if (f.Random(6) == 0) f.Kill(actor, f.Random(2) == 0);
+  actor.reset();
+  co_await GetAll(f, std::move(refs));
+}
+
 Step Restartable(Frame& f) {
   Ref held = f.Put(UserValue{9, {}, nullptr});
   UserValue start;
@@ -365,12 +391,15 @@ Step Producers(Frame& f) {
 
 constexpr rpc::SchedulingHint kSpread{.spreading = rpc::Spreading::kSpread};
 
-// A node that lives, was, or (seldom) never was.
+// A node that lives, was, or (seldom) never was, as the own node has heard.
 rpc::SchedulingHint SomeNode(Frame& f) {
   const uint64_t pick = f.Random(1'000);
   const bool never = f.Random(12) == 0;
   const bool hard = f.Random(3) != 0;
-  return {.affinity = never ? Oracle::kNoSuchNode : f.world()->SomeNode(pick), .affinity_hard = hard};
+  const std::set<NodeId>& known = f.process()->node()->heard_of();
+  if (never || known.empty()) return {.affinity = Oracle::kNoSuchNode, .affinity_hard = hard};
+  return {.affinity = *std::next(known.begin(), static_cast<std::ptrdiff_t>(pick % known.size())),
+          .affinity_hard = hard};
 }
 
 Step Placed(Frame& f) {
@@ -427,21 +456,19 @@ Step Loop(Frame& f, const Ops& ops) {
   }
 }
 
-constexpr std::array<Op, 8> kTreeOps = {Trees, Chain, Burst, Sleepers, Exceptions, Deadlines, Cancels, Trees};
+constexpr std::array<Op, 9> kTreeOps = {Trees, Chain, Burst, Sleepers, Exceptions, Deadlines, Cancels, Trees, Placed};
 constexpr std::array<Op, 6> kActorOps = {ActorChain, ActorChain, Relays, BadConstructor, Exits, Chain};
-constexpr std::array<Op, 5> kRefOps = {Borrowers, Given, Holders, Boxes, Borrowers};
-constexpr std::array<Op, 4> kNamedOps = {Named, Named, Restartable, Burst};
-constexpr std::array<Op, 3> kLargeOps = {Producers, Given, Producers};
-constexpr std::array<Op, 4> kPlacedOps = {Placed, Recomputed, Recomputed, Burst};
-constexpr std::array<Op, 18> kMixedOps = {Trees,       Chain,      Burst,  Sleepers,       Exceptions, Deadlines,
-                                          Cancels,     ActorChain, Relays, BadConstructor, Exits,      Named,
-                                          Restartable, Borrowers,  Given,  Holders,        Boxes,      Producers};
+constexpr std::array<Op, 6> kRefOps = {Borrowers, Given, Holders, Boxes, Borrowers, Recomputed};
+constexpr std::array<Op, 5> kNamedOps = {Named, Named, Restartable, Burst, Detached};
+constexpr std::array<Op, 4> kLargeOps = {Producers, Given, Producers, Recomputed};
+constexpr std::array<Op, 20> kMixedOps = {
+    Trees, Chain, Burst,       Sleepers,  Exceptions, Deadlines, Cancels, ActorChain, Relays, BadConstructor,
+    Exits, Named, Restartable, Borrowers, Given,      Holders,   Boxes,   Producers,  Placed, Recomputed};
 
 Script TreeThread(Frame& f) { co_await Loop(f, kTreeOps); }
 Script ActorThread(Frame& f) { co_await Loop(f, kActorOps); }
 Script RefThread(Frame& f) { co_await Loop(f, kRefOps); }
 Script LargeThread(Frame& f) { co_await Loop(f, kLargeOps); }
-Script PlacedThread(Frame& f) { co_await Loop(f, kPlacedOps); }
 
 // Named actors live until they are killed.
 Step KillNamed(Frame& f) {
@@ -460,6 +487,14 @@ Script NamedThread(Frame& f) {
   co_await KillNamed(f);
 }
 
+// Of the last driver.
+Script KillKept(Frame& f) {
+  for (uint64_t i = 0; i < kKeptNames && f.alive(); ++i) {
+    Ref actor = co_await f.Find(KeptNameOf(i));
+    if (actor != nullptr) f.Kill(actor, true);
+  }
+}
+
 template <Function kThread>
 Script TwoThreads(Frame& f) {
   f.StartThread(kThread);
@@ -476,11 +511,9 @@ const std::vector<Workload>& Workloads() {
       {"trees", TwoThreads<TreeThread>, "the sum of a tree is its leaves", 2, 2, 4, 2, kRoomy, false},
       {"actors", TwoThreads<ActorThread>, "an actor runs each caller's calls in order", 2, 2, 3, 2, kRoomy, false},
       {"refs", TwoThreads<RefThread>, "what somebody holds is there", 2, 2, 4, 2, kRoomy, false},
-      {"named", TwoThreads<NamedThread>, "a name leads to one actor, its newest incarnation", 2, 2, 4, 2, kRoomy,
-       false},
+      {"named", TwoThreads<NamedThread>, "a name leads to one actor, its newest incarnation", 2, 2, 4, 2, kRoomy, false,
+       KillKept},
       {"large", TwoThreads<LargeThread>, "memory is not reused under a reader", 2, 2, 3, 3, 24 << 20, true},
-      {"placed", TwoThreads<PlacedThread>, "what is lost is computed again, and tasks run where they may", 2, 2, 5, 2,
-       kRoomy, false},
       {"mixed", TwoThreads<MixedThread>, "all of these", 2, 2, 4, 3, 64 << 20, true},
   };
   return workloads;

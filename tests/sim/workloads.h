@@ -21,6 +21,7 @@ struct Workload {
   int cpus;              // of each node
   uint64_t store_bytes;  // of each node
   bool memory_may_run_out;
+  Function last = nullptr;  // of one more driver, after the faults
 };
 
 const std::vector<Workload>& Workloads();

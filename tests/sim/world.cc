@@ -91,6 +91,7 @@ RunReport World::Run() {
   if (oracle_.violations().empty()) {
     if (!RunUntil([this] { return MainsAreDone(); }, kWaitMax)) oracle_.Violate("waits do not end:" + WhoIsNotDone());
   }
+  if (oracle_.violations().empty() && workload_->last != nullptr) RunLastDriver();
   if (oracle_.violations().empty()) AuditHeld();
   if (oracle_.violations().empty()) AuditEnd();
   return Report();
@@ -299,18 +300,36 @@ void World::KeepDriversRunning() {
   int running = 0;
   for (ProcessHost* driver : drivers_) running += driver->alive() && !driver->main_done() && !driver->daemon_gone();
   for (; running < workload_->drivers; ++running) {
-    std::vector<NodeHost*> homes;
-    for (const Machine& machine : machines_) {
-      if (machine.node != nullptr && machine.node->id() != 0) homes.push_back(machine.node);
-    }
-    if (homes.empty()) return;
-    NodeHost* const home = homes[rng_.Uniform(homes.size())];
-    auto process = std::make_unique<ProcessHost>(this, home, ProcessId{}, 0, workload_->main);
-    drivers_.push_back(process.get());
+    if (!StartDriver(workload_->main)) return;
     ++drivers_started_;
-    hosts_.push_back(std::move(process));
-    drivers_.back()->Join();
   }
+}
+
+// False: no node has joined.
+bool World::StartDriver(Function main) {
+  std::vector<NodeHost*> homes;
+  for (const Machine& machine : machines_) {
+    if (machine.node != nullptr && machine.node->id() != 0) homes.push_back(machine.node);
+  }
+  if (homes.empty()) return false;
+  NodeHost* const home = homes[rng_.Uniform(homes.size())];
+  auto process = std::make_unique<ProcessHost>(this, home, ProcessId{}, 0, main);
+  drivers_.push_back(process.get());
+  hosts_.push_back(std::move(process));
+  drivers_.back()->Join();
+  return true;
+}
+
+// It may join a node that is about to be told that it is dead: then another one tries.
+void World::RunLastDriver() {
+  const ProcessHost* last = nullptr;
+  const auto done = [&] {
+    const bool ran = last != nullptr && last->main_done() && !last->daemon_gone();
+    const bool gone = last == nullptr || !last->alive() || last->daemon_gone();
+    if (!ran && gone && StartDriver(workload_->last)) last = drivers_.back();
+    return ran;
+  };
+  if (!RunUntil(done, kWaitMax)) oracle_.Violate("the last driver is not done:" + WhoIsNotDone());
 }
 
 void World::Exited(ProcessHost* process) {

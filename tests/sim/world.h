@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <deque>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -80,8 +79,6 @@ class World {
   void NodeJoined(NodeHost* node);
   // Its last life by that number; null: none yet.
   NodeHost* FindNode(NodeId node) const;
-  // One that lives or has lived. REQUIRES: a node has joined.
-  NodeId SomeNode(uint64_t pick) const { return std::next(nodes_.begin(), pick % nodes_.size())->first; }
   // Whether a chunk of an object is damaged or lost with its connection.
   bool TransferFails();
   // kRefused: nobody is there. kLater: cut off, or not known there yet: try again.
@@ -119,6 +116,8 @@ class World {
   void StartHead();
   void StartNode(int machine);
   void KeepDriversRunning();
+  bool StartDriver(Function main);
+  void RunLastDriver();
   void FireDueFaults();
   void Fire(PlannedFault::What what);
   void Kill(ProcessHost* process, const std::string& why);
