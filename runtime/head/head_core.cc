@@ -147,14 +147,14 @@ void HeadCore::Impl::OnEvent(MessageReceived& received) {
     return;
   }
   detector_.Heard(from, now_);
-  // The loss of an older connection may be reported after the newer one has come.
-  if (const auto node = nodes_.find(from); node != nodes_.end()) node->second.connected = true;
   std::visit([&](auto& message) { OnMessage(from, message); }, received.message);
 }
 
 // ---------------------------------------------------------------- messages from daemons
 
 void HeadCore::Impl::OnMessage(NodeId from, rpc::Heartbeat& message) {
+  // The loss of an older connection may be reported after the newer one has come.
+  if (const auto node = nodes_.find(from); node != nodes_.end()) node->second.connected = true;
   // Depends on nothing: not even a slow store holds it up.
   actions_->push_back(SendMessage{DaemonOf(from), rpc::Heartbeat{from, message.number}});
 }

@@ -427,7 +427,7 @@ TEST_F(HeadCoreTest, SoftAffinityPrefersItsNodeAndDoesWithout) {
   EXPECT_NE(StartedOn(spec.actor, 3), 0u);
 }
 
-TEST_F(HeadCoreTest, ANodeThatIsHeardOfIsConnectedWhateverBecameOfAnOlderConnection) {
+TEST_F(HeadCoreTest, ANodeWhoseHeartBeatsIsConnectedWhateverBecameOfAnOlderConnection) {
   Join();
   Join();
   Join(2);
