@@ -563,7 +563,7 @@ void Process::Impl::OnMessage(rpc::Channel& channel, rpc::Message message) {
   mutex_.AssertHeld();
   if (const auto* died = std::get_if<rpc::ProcessDied>(&message)) {
     // First what it left for us, then the news (runtime/core.h, contract 2).
-    if (IsRemote(died->process)) remote_->Drop(died->process);
+    if (IsRemote(died->process) && remote_ != nullptr) remote_->Drop(died->process);
     auto peer = peers_.find(died->process);
     if (peer != peers_.end()) {
       const std::vector<rpc::ShmChannel*> channels = peer->second.channels;
@@ -572,7 +572,7 @@ void Process::Impl::OnMessage(rpc::Channel& channel, rpc::Message message) {
       peers_.erase(died->process);
     }
   } else if (const auto* node = std::get_if<rpc::NodeDied>(&message)) {
-    remote_->DropNode(node->node);
+    if (remote_ != nullptr) remote_->DropNode(node->node);
   } else if (const auto* output = std::get_if<rpc::Output>(&message)) {
     host_->OnOutput(*output);
     return;
