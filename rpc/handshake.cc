@@ -182,6 +182,9 @@ std::optional<Refusal> ServerHandshake::CheckHello(const ClientHello& hello) con
   if (hello.cluster_id != options_.cluster_id) {
     return Refuse(Reason::kOtherCluster, "this is not cluster " + hello.cluster_id + ": check the address");
   }
+  if (!options_.self_known && hello.server != ProcessId()) {
+    return Refuse(Reason::kBusy, "this process has not joined yet: come again");
+  }
   const bool right_life = hello.server_life == 0 || hello.server_life == options_.self_life;
   if (!AnswersFor(hello.server) || !right_life) {
     return Refuse(Reason::kStaleIncarnation,

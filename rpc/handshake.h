@@ -122,6 +122,7 @@ class ServerHandshake : public Handshake {
   struct Options {
     std::string cluster_id;
     ProcessId self;
+    bool self_known = true;  // false: it has no id yet, and whoever comes for somebody is to come again
     uint64_t self_life = 0;
     std::optional<Bits256> cluster_secret;  // none: kSecret is not taken
     TokenBook* tokens = nullptr;            // null: kToken is not taken

@@ -319,6 +319,17 @@ TEST_F(HandshakeTest, RefusesAClientThatIsKnownToBeStale) {
   ExpectBothDone();
 }
 
+TEST_F(HandshakeTest, AProcessWithoutAnIdSendsWhoWantsSomebodyAway) {
+  server_.self = {};
+  server_.self_known = false;
+  client_.server = kNode;
+  Talk();
+  ExpectRefused(absl::StatusCode::kResourceExhausted, "come again");
+  client_.server = {};
+  Talk();
+  ExpectBothDone();
+}
+
 TEST_F(HandshakeTest, RefusesEveryMessageOutOfItsTurn) {
   Talk();
   const std::vector<HandshakeMessage> script = said;

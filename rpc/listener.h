@@ -51,7 +51,10 @@ class Listener {
   const std::string& address() const { return address_; }
 
   // Who listens, for the connections from now on.
-  void set_self(ProcessId self) { options_.handshake.self = self; }
+  void set_self(ProcessId self) {
+    options_.handshake.self = self;
+    options_.handshake.self_known = true;
+  }
 
   size_t unauthenticated() const { return guests_.size(); }
   uint64_t accepted() const { return accepted_; }  // connections handed over

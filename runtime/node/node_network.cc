@@ -11,6 +11,10 @@ namespace {
 
 constexpr Duration kHeadRetry = std::chrono::milliseconds(20);
 constexpr Duration kHeadRetryMax = std::chrono::milliseconds(500);
+// The head answers each heartbeat: a connection on which it says nothing is half open, or the head is stopped.
+constexpr Duration kHeadSilenceMax = std::chrono::seconds(4);
+constexpr Duration kHeadLook = std::chrono::seconds(1);
+constexpr Duration kHeadLookLate = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -24,6 +28,9 @@ class NodeNetwork::HeadLink final : private rpc::SocketChannel::Handler {
             network->HandshakeOf(network->self_ == 0 ? ProcessId() : DaemonOf(network->self_), kHead,
                                  rpc::ConnectionKind::kControl),
             {}, this)) {}
+  ~HeadLink() override {
+    if (timer_ != 0) network_->loop_->CancelTimer(timer_);
+  }
 
   void Send(const rpc::Message& message) {
     const absl::Status sent = channel_->Send(message);
@@ -34,12 +41,28 @@ class NodeNetwork::HeadLink final : private rpc::SocketChannel::Handler {
   void OnAuthenticated(rpc::SocketChannel&, const rpc::PeerIdentity&) override {
     network_->head_retry_ = kHeadRetry;
     proved_ = true;
+    heard_ = network_->loop_->Now();
+    LookLater();
     network_->handler_->OnHeadConnected();
   }
   void OnMessage(rpc::Channel&, rpc::Message message) override {
+    heard_ = network_->loop_->Now();
     network_->handler_->OnHeadMessage(std::move(message));
   }
-  void OnClosed(rpc::Channel&, const absl::Status& why) override {
+  void OnClosed(rpc::Channel&, const absl::Status& why) override { Lost(why); }
+
+  void LookLater() {
+    const Time due = network_->loop_->Now() + kHeadLook;
+    timer_ = network_->loop_->RunAfter(kHeadLook, [this, due] {
+      timer_ = 0;
+      const Time now = network_->loop_->Now();
+      if (now > due + kHeadLookLate) heard_ = now;  // this process was stopped, not the head
+      if (now - heard_ < kHeadSilenceMax) return LookLater();
+      channel_->Close();
+      Lost(absl::UnavailableError("it has said nothing for " + ToString(now - heard_)));
+    });
+  }
+  void Lost(const absl::Status& why) {
     const absl::Status reason = why;
     // Whoever listens there is not our head: only its own start may change that.
     const bool fatal = !proved_ && !absl::IsUnavailable(why) && !absl::IsResourceExhausted(why);
@@ -53,6 +76,8 @@ class NodeNetwork::HeadLink final : private rpc::SocketChannel::Handler {
 
   NodeNetwork* const network_;
   bool proved_ = false;
+  Time heard_{};
+  base::TimerId timer_ = 0;
   std::unique_ptr<rpc::SocketChannel> channel_;
 };
 
@@ -116,6 +141,7 @@ absl::Status NodeNetwork::Listen() {
   rpc::Listener::Options listen;
   listen.handshake.cluster_id = options_.cluster.cluster_id;
   listen.handshake.cluster_secret = options_.cluster.secret;
+  listen.handshake.self_known = false;
   listen.handshake.answers_for = [this](ProcessId process) { return handler_->HasProcess(process); };
   listen.handshake.admit = [this](const rpc::PeerIdentity& peer) -> absl::Status {
     if (peer.trust != rpc::TrustClass::kMember) return absl::PermissionDeniedError("nodes talk to members only");
@@ -192,9 +218,16 @@ void NodeNetwork::NodeDied(NodeId node) {
   dead_.insert(node);
   const auto found = peers_.find(node);
   if (found == peers_.end()) return;
-  // It may be one of these that the news came through.
-  std::shared_ptr<Peer> gone = std::make_shared<Peer>(std::move(found->second));
+  CloseSessions(found->second);
   peers_.erase(found);
+}
+
+// It may be one of these that the news came through.
+void NodeNetwork::CloseSessions(Peer& peer) {
+  const auto gone = std::make_shared<Peer>();
+  gone->dialled = std::move(peer.dialled);
+  gone->accepted = std::move(peer.accepted);
+  peer.send = nullptr;
   if (gone->dialled) gone->dialled->Close();
   if (gone->accepted) gone->accepted->Close();
   loop_->Post([gone] {});
@@ -265,6 +298,12 @@ void NodeNetwork::OnClosed(rpc::Channel& channel, const absl::Status& why) {
   // Nobody of that number listens there any more: the head will say that it is dead.
   if (absl::IsAborted(why)) {
     MANTA_LOG(kInfo) << "n" << node << " is not at its address any more: " << base::Message(why);
+    return;
+  }
+  // The head has not told of it: nobody here relies on anything that it has said.
+  if (const auto found = peers_.find(node); found == peers_.end() || found->second.address.empty()) {
+    MANTA_LOG(kWarning) << "a session of n" << node << ", which is not known, ends: " << base::Message(why);
+    if (found != peers_.end()) CloseSessions(found->second);
     return;
   }
   handler_->OnSessionLost(node, why);

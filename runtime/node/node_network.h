@@ -97,6 +97,7 @@ class NodeNetwork final : private rpc::Channel::Handler {
   rpc::ClientHandshake::Options HandshakeOf(ProcessId self, ProcessId server, rpc::ConnectionKind kind) const;
   rpc::SessionChannel::Options SessionOf(NodeId node) const;
   void DialNode(NodeId node, Peer& peer);
+  void CloseSessions(Peer& peer);
   void RetryHead();
   void Start(ProcessId self, ProcessId server, rpc::ConnectionKind kind,
              std::function<void(absl::StatusOr<rpc::SocketChannel::Released>)> done);
