@@ -144,6 +144,14 @@ TEST(Codec, RefusesNamesThatAreNotUtf8) {
   EXPECT_THAT(base::Message(DecodeStatusOf(lookup)), HasSubstr("UTF-8"));
 }
 
+TEST(Utf8, KnowsControlCharacters) {
+  for (const char* text : {"\n", "a\x1b[2J", "\x7f", "x\xc2\x9b", "\t"})
+    EXPECT_TRUE(HasControlCharacters(text)) << text;
+  for (const char* text : {"", "node-1", "K\xc3\xb6ln", "\xc2\xa0", "\xe2\x82\xac"}) {
+    EXPECT_FALSE(HasControlCharacters(text)) << text;
+  }
+}
+
 TEST(Codec, LetsAnExceptionsTextBeAnything) {
   CallReply reply;
   reply.error.code = ErrorCode::kTaskError;

@@ -10,6 +10,8 @@ namespace manta::rpc {
 
 // No overlong forms, no surrogates, nothing above U+10FFFF (RFC 3629).
 bool IsUtf8(std::string_view text);
+// Those of ASCII and of UTF-8's second block (C1): what a terminal would obey.
+bool HasControlCharacters(std::string_view text);
 
 }  // namespace manta::rpc
 

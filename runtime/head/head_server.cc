@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "rpc/socket_address.h"
+#include "rpc/utf8.h"
 
 namespace manta::runtime {
 namespace {
@@ -12,6 +13,22 @@ namespace {
 constexpr size_t kEarlyMessagesMax = 64 << 10;
 constexpr Duration kAskAgain = std::chrono::milliseconds(20);
 constexpr int kAsksMax = 100;
+constexpr size_t kNodeNameBytesMax = 256;
+
+// What goes into views, tables and logs that people read.
+absl::Status CheckNode(const rpc::NodeInfo& node) {
+  if (node.name.empty() || node.name.size() > kNodeNameBytesMax || rpc::HasControlCharacters(node.name)) {
+    return absl::InvalidArgumentError("its name is empty, too long, or has control characters");
+  }
+  for (const auto& [name, amount] : node.total.amounts()) {
+    if (rpc::HasControlCharacters(name)) return absl::InvalidArgumentError("a resource's name has control characters");
+  }
+  if (rpc::IsUnixAddress(node.address) || rpc::HasControlCharacters(node.address) ||
+      !rpc::IsLocalAddress(node.address)) {
+    return absl::InvalidArgumentError("its address is not one of this machine's");
+  }
+  return absl::OkStatus();
+}
 
 bool NobodyListens(const absl::Status& why) { return base::Message(why).find("nobody listens") != std::string::npos; }
 
@@ -176,6 +193,10 @@ void HeadServer::Register(Connection& connection, rpc::NodeRegister message) {
   if (connection.is_registering || connection.peer.trust != rpc::TrustClass::kMember ||
       claimed != connection.peer.process) {
     MANTA_LOG(kWarning) << "a connection is closed: it may not register as " << ToString(claimed);
+    return Remove(connection.id());
+  }
+  if (const absl::Status checked = CheckNode(message.info); !checked.ok()) {
+    MANTA_LOG(kWarning) << "a node is refused: " << base::Message(checked);
     return Remove(connection.id());
   }
   connection.is_registering = true;

@@ -127,6 +127,7 @@ void Daemon::Start() {
     Connection& driver = AddConnection(std::move(spec_.driver_socket));
     driver.kind = rpc::ProcessKind::kDriver;
   }
+  if (spec_.join_timeout != Duration::max()) join_deadline_ = loop_->Now() + spec_.join_timeout;
   if (network_ != nullptr) return network_->ConnectToHead();
   Handle(HeadConnected{});
 }

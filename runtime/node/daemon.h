@@ -51,6 +51,8 @@ struct DaemonSpec {
   // may join).
   std::function<void()> on_accepted;
   std::function<void(const std::string& why, bool new_life)> on_end;
+  // How long it may take to find the head; max: it tries for ever.
+  Duration join_timeout = Duration::max();
 };
 
 // Fills what the configuration says: CPUs, GPUs, custom resources, store memory, idle time. Errors name the knob.
@@ -204,6 +206,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   NodeCore core_;
   std::unique_ptr<NodeNetwork> network_;
   bool accepted_ = false;  // by the head, once
+  Time join_deadline_ = kInfiniteFuture;
   bool head_lost_ = false;
   base::UniqueFd drivers_socket_;
   base::FdWatch drivers_watch_;

@@ -43,7 +43,7 @@ void Daemon::OnHeadConnected() {
 
 void Daemon::OnHeadLost(const absl::Status& why, bool fatal) {
   if (ending_) return;
-  if (fatal && !accepted_) return spec_.on_end(base::Message(why), false);
+  if (!accepted_ && (fatal || loop_->Now() >= join_deadline_)) return spec_.on_end(base::Message(why), false);
   if (!head_lost_) MANTA_LOG(kWarning) << "the head is not reachable: " << base::Message(why) << "; trying on";
   head_lost_ = true;
   Handle(HeadLost{});

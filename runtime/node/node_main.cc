@@ -13,18 +13,21 @@
 namespace manta::runtime {
 namespace {
 
+constexpr Duration kJoinTimeout = std::chrono::seconds(2);
+
 struct Life {
   bool again = false;
   int status = 0;
 };
 
 // From joining to the end: a fenced node's next life has nothing of this one.
-Life LiveOnce(NodeProcessSpec& spec, DaemonFile* file) {
+Life LiveOnce(NodeProcessSpec& spec, DaemonFile* file, Duration join_timeout) {
   base::UvEventLoop loop;
   Life life;
   DaemonSpec daemon_spec;
   daemon_spec.node = spec.node;
   daemon_spec.log_dir = spec.log_dir;
+  daemon_spec.join_timeout = join_timeout;
   daemon_spec.network = NodeNetwork::Options{spec.cluster, spec.host};
   daemon_spec.programs_dir = spec.run_dir + "/node-" + std::to_string(getpid()) + ".programs";
   if (spec.driver_socket) {
@@ -83,8 +86,9 @@ int RunNode(NodeProcessSpec spec) {
   spec.node.pid = getpid();
   const absl::StatusOr<std::string> boot = base::BootId();
   if (boot.ok()) spec.node.machine = *boot;
-  Life life{true, 0};
-  while (life.again) life = LiveOnce(spec, &*file);
+  // Whoever starts a node waits for it; a fenced one's head is known to be there, and may be away.
+  Life life = LiveOnce(spec, &*file, kJoinTimeout);
+  while (life.again) life = LiveOnce(spec, &*file, Duration::max());
   RemoveDaemonFile(spec.run_dir, *file);
   return life.status;
 }

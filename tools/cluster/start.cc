@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include "base/resources.h"
 #include "base/status.h"
 #include "rpc/socket_address.h"
+#include "rpc/utf8.h"
 #include "runtime/cluster_files.h"
 #include "runtime/daemon_process.h"
 #include "runtime/head/head_main.h"
@@ -32,7 +34,9 @@ namespace manta::tools {
 namespace {
 
 constexpr int kDefaultPort = 7400;
+constexpr size_t kNodeNameBytesMax = 256;
 constexpr Duration kStartTimeout = std::chrono::seconds(10);
+constexpr int kEndTimeoutMs = 500;
 
 struct StartOptions {
   bool head = false;
@@ -57,6 +61,15 @@ struct Child {
   pid_t pid = 0;
   std::string said;  // when it was ready
 };
+
+// It removes its files if it can.
+void EndChild(pid_t pid) {
+  kill(pid, SIGTERM);
+  const absl::StatusOr<base::UniqueFd> pidfd = base::OpenPidfd(pid);
+  pollfd ended{pidfd.ok() ? pidfd->get() : -1, POLLIN, 0};
+  if (poll(&ended, 1, kEndTimeoutMs) <= 0) kill(pid, SIGKILL);
+  waitpid(pid, nullptr, 0);
+}
 
 // Forks a daemon, and waits until it is ready. `run` gets the pipe on which to say so.
 absl::StatusOr<Child> StartDaemon(const std::string& log_dir, const char* name,
@@ -83,8 +96,7 @@ absl::StatusOr<Child> StartDaemon(const std::string& log_dir, const char* name,
   writer.reset();
   absl::StatusOr<std::string> said = runtime::AwaitReady(std::move(reader), kStartTimeout);
   if (!said.ok()) {
-    kill(child.pid, SIGKILL);
-    waitpid(child.pid, nullptr, 0);
+    EndChild(child.pid);
     return base::Annotate(said.status(), std::string(name) + " (log: " + log_dir + ")");
   }
   child.said = *std::move(said);
@@ -110,6 +122,14 @@ absl::StatusOr<runtime::NodeOptions> NodeOptionsOf(const StartOptions& options) 
       }
     }
     config.resources = *std::move(resources);
+  }
+  for (const auto& [name, amount] : config.resources.amounts()) {
+    if (rpc::HasControlCharacters(name)) {
+      return absl::InvalidArgumentError("--resources: a name has control characters");
+    }
+  }
+  if (options.node_name.size() > kNodeNameBytesMax || rpc::HasControlCharacters(options.node_name)) {
+    return absl::InvalidArgumentError("--node-name: at most 256 bytes, no control characters");
   }
   if (!options.store_memory.empty()) {
     absl::StatusOr<uint64_t> bytes = base::ParseBytes(options.store_memory);
@@ -175,7 +195,6 @@ absl::StatusOr<std::string> MetadataOf(const StartOptions& options, const std::s
         "this cluster's facts are not in the metadata store that --metadata names: leave --metadata out, "
         "or make another cluster with --new");
   }
-  MANTA_RETURN_IF_ERROR(runtime::WriteMetadataChoice(state_dir, now));
   return now;
 }
 
@@ -208,9 +227,12 @@ absl::Status StartHead(const StartOptions& options, std::vector<pid_t>* children
     return base::Annotate(head.status(), "port " + std::to_string(port) +
                                              " is in use: choose another with --port, or stop what listens there");
   }
+  // What is missing here is no cluster.
+  if (absl::IsNotFound(head.status())) return absl::UnavailableError(head.status().message());
   if (!head.ok()) return head.status();
   lock.reset();
   children->push_back(head->pid);
+  MANTA_RETURN_IF_ERROR(runtime::WriteMetadataChoice(state_dir, metadata));
   cluster.address = head->said;
   std::cout << (is_new ? "started" : "resumed") << " cluster " << cluster.cluster_id << " at " << cluster.address
             << " (head: pid " << head->pid << ")\n";
@@ -231,16 +253,24 @@ absl::Status StartHead(const StartOptions& options, std::vector<pid_t>* children
 }
 
 absl::Status JoinCluster(const StartOptions& options, std::vector<pid_t>* children) {
+  if (rpc::IsUnixAddress(options.address) || !rpc::IsLocalAddress(options.address)) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--address=" + options.address +
+                           ": it is HOST:PORT, and HOST one of this machine's loopback addresses: connections are not "
+                           "encrypted yet");
+  }
   MANTA_ASSIGN_OR_RETURN(const runtime::NodeOptions node, NodeOptionsOf(options));
   MANTA_ASSIGN_OR_RETURN(
       const runtime::ClusterIdentity cluster,
       runtime::FindCluster({options.address, options.state_dir, options.secret_file, options.run_dir}));
   MANTA_ASSIGN_OR_RETURN(const std::string run_dir, runtime::RunDirectory(options.run_dir));
   const std::string cluster_dir = runtime::ClusterRunDirectory(run_dir, cluster.cluster_id);
-  MANTA_RETURN_IF_ERROR(runtime::WriteClusterFile(cluster_dir, cluster.address, cluster.state_dir));
+  MANTA_RETURN_IF_ERROR(runtime::OwnDirectory(cluster_dir, "--run-dir").status());
   absl::StatusOr<Child> child = StartNode(cluster, cluster_dir, options, false);
   if (!child.ok()) return base::Annotate(child.status(), "join the cluster at " + cluster.address);
   children->push_back(child->pid);
+  // Only now it is certain that this address and this state directory are one cluster's.
+  MANTA_RETURN_IF_ERROR(runtime::WriteClusterFile(cluster_dir, cluster.address, cluster.state_dir));
   std::cout << "started node " << child->said.substr(0, child->said.find(' ')) << " of the cluster at "
             << cluster.address << ": " << Describe(node) << " (pid " << child->pid << ")\n";
   return absl::OkStatus();
