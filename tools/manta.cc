@@ -16,6 +16,7 @@
 #include "tools/bench/report.h"
 #include "tools/cli/state_verbs.h"
 #include "tools/cluster/start.h"
+#include "tools/drill/drill.h"
 
 namespace {
 
@@ -69,6 +70,7 @@ int main(int argc, char** argv) try {
   manta::tools::AddStartVerb(&app, &status);
   manta::tools::AddStopVerb(&app, &status);
   manta::cli::AddStateVerbs(&app, &status);
+  manta::tools::AddDrillVerb(&app, &status);
   app.footer("Example:\n  manta bench\nEach command has its own --help.");
   try {
     app.parse(argc, argv);
