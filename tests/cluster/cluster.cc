@@ -73,8 +73,9 @@ ClusterTest::ClusterTest(seconds deadline) : EmbeddedTest(deadline) {}
 
 Scenario ClusterTest::BeginManta(std::vector<std::string> args, const std::vector<std::string>& environment) {
   args.insert(args.begin(), MANTA_PROGRAM);
-  AddFlag(&args, "--run-dir", run_directory());
-  return Scenario(args, directory(), environment);
+  std::vector<std::string> variables = environment;
+  variables.push_back("MANTA_RUN_DIR=" + run_directory());
+  return Scenario(args, directory(), variables);
 }
 
 ClusterTest::Ran ClusterTest::Manta(std::vector<std::string> args, const std::vector<std::string>& environment) {

@@ -8,9 +8,11 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/random.h"
 #include "rpc/codec.h"
 #include "rpc/frame.h"
 #include "rpc/handshake.h"
+#include "rpc/random_message.h"
 
 namespace manta::tests {
 namespace {
@@ -410,6 +412,43 @@ std::vector<BadBody> BadBodies() {
   AddResources(&bodies);
   AddParts(&bodies);
   return bodies;
+}
+
+BadBody Mutant(uint64_t seed) {
+  static const std::vector<BadBody> bodies = BadBodies();
+  base::Rng rng(seed);
+  BadBody mutant;
+  mutant.name = "seed " + std::to_string(seed);
+  mutant.type = static_cast<uint16_t>(rng.Uniform(rpc::kMessageTypeCount));
+  mutant.refused = false;
+  if (rng.Bernoulli(0.5)) {
+    rpc::FrameBuffer out;
+    rpc::Encode(rpc::RandomMessage(mutant.type, &rng), &out);
+    mutant.bytes = out.body();
+    mutant.capnp_bytes = static_cast<uint32_t>(out.capnp_bytes());
+  } else {
+    const BadBody& body = bodies[rng.Uniform(bodies.size())];
+    if (!body.every_type) mutant.type = body.type;
+    mutant.bytes = body.bytes;
+    mutant.capnp_bytes = body.capnp_bytes;
+  }
+  std::string& bytes = mutant.bytes;
+  for (uint64_t changes = bytes.empty() ? 0 : 1 + rng.Uniform(6); changes > 0; --changes) {
+    const size_t at = rng.Uniform(std::min<size_t>(bytes.size(), 1024));
+    switch (rng.Uniform(3)) {
+      case 0:
+        bytes[at] ^= static_cast<char>(1 << rng.Uniform(8));
+        break;
+      case 1:
+        bytes[at] = static_cast<char>(rng.Next());
+        break;
+      default: {  // a word of somewhere else: pointers land in odd places
+        const size_t from = rng.Uniform(bytes.size() / 8) * 8;
+        std::memmove(bytes.data() + at / 8 * 8, bytes.data() + from, 8);
+      }
+    }
+  }
+  return mutant;
 }
 
 std::string Framed(uint16_t type, const BadBody& body) {

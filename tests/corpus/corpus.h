@@ -31,6 +31,9 @@ struct BadBody {
 };
 std::vector<BadBody> BadBodies();
 
+// A good message or a bad body with a few bytes changed; the same for the same seed.
+BadBody Mutant(uint64_t seed);
+
 // `body` as a frame of `type` with a good header.
 std::string Framed(uint16_t type, const BadBody& body);
 
