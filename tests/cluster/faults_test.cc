@@ -1,10 +1,15 @@
 // Processes of a cluster that die, stop and come back: FAULTS.md's rows, with real daemons.
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
 #include <thread>
@@ -572,6 +577,51 @@ TEST_F(Faults, AHeadRefusesARedisWhoseFileWasCut) {
   const Ran refused = Manta({"start", "--head", "--port=0", "--state-dir=" + state_dir(), "--num-cpus=0"});
   EXPECT_EQ(refused.status, 1);
   EXPECT_THAT(refused.output, HasSubstr("was acknowledged"));
+}
+
+// ------------------------------------------------------------------ a full disk
+
+// The state directory is a small file system of this test's own.
+class FullDisk : public Faults {
+ protected:
+  void SetUp() override {
+    Faults::SetUp();
+    std::filesystem::create_directory(state_dir());
+    ASSERT_TRUE(unshare(CLONE_NEWNS) == 0 && mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                mount("none", state_dir().c_str(), "tmpfs", 0, "size=16m,mode=0700") == 0)
+        << std::strerror(errno) << ": this test needs a mount namespace of its own; run it as root";
+  }
+  void TearDown() override {
+    Faults::TearDown();
+    umount2(state_dir().c_str(), MNT_DETACH);
+  }
+  void Fill() {
+    std::ofstream file(File("state/filler"), std::ios::binary);
+    const std::string block(64 << 10, 'x');
+    while (file.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
+    }
+    file.clear();
+    while (file.put('x').flush()) {
+    }
+  }
+};
+
+TEST_F(FullDisk, UnderTheRedisDelaysWhatMustBeRememberedAndLosesNothing) {
+  StartHead();
+  AddNode("w1");
+  Attach();
+  const auto before = On("w1", Actor<Counter>()).Name("before").Remote();
+  EXPECT_EQ(Get(before.Call<&Counter::Add>().Remote(1), kRecovered), 1);
+  Fill();
+  const auto waits = On("w1", Actor<Counter>()).Name("meanwhile").Remote();
+  const auto call = waits.Call<&Counter::Add>().Remote(1);
+  EXPECT_TRUE(ErrorOf<TimeoutError>([&] { Get(call, seconds(2)); })) << "it was acknowledged without being stored";
+  ExpectCallsSucceed(before);
+  std::filesystem::remove(File("state/filler"));
+  EXPECT_EQ(Get(call, seconds(10)), 1);
+  KillHead();
+  RestartHead();
+  EXPECT_TRUE(GetActor<Counter>("before") && GetActor<Counter>("meanwhile"));
 }
 
 }  // namespace manta::cluster
