@@ -46,14 +46,14 @@ void ActorRoutes::ForgetJob(JobId job) {
 
 void ActorRoutes::Watched(const rpc::ActorWatch& watch) { watches_[watch.actor].watchers.insert(watch.watcher); }
 
+void ActorRoutes::Answered(ActorId actor) {
+  const auto created = at_head_.find(actor);
+  if (created == at_head_.end() || created->second.answered) return;
+  created->second.answered = true;
+  created->second.message = {};
+}
+
 void ActorRoutes::Updated(const rpc::ActorUpdate& update, bool from_head) {
-  if (from_head) {
-    const auto created = at_head_.find(update.actor);
-    if (created != at_head_.end() && !created->second.answered) {
-      created->second.answered = true;
-      created->second.message = {};
-    }
-  }
   const auto it = watches_.find(update.actor);
   if (it == watches_.end()) {
     // The creator watches without asking.

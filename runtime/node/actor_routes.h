@@ -38,6 +38,8 @@ class ActorRoutes {
   bool IsNamed(ActorId actor) const;
   // A process of another node watches it by way of this node. REQUIRES: IsAtHead(watch.actor).
   void PassedOn(const rpc::ActorWatch& watch) { at_head_.at(watch.actor).passed_on.insert(watch.watcher); }
+  // The head has said something of it: its creation is not sent again.
+  void Answered(ActorId actor);
   // Nobody has a handle of it; the head is to end it.
   void Unheld(ActorId actor);
   // Watches that came before the creation.

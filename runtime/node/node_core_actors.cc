@@ -373,6 +373,7 @@ void NodeCore::Impl::RouteKill(ProcessId from, const rpc::ActorKill& kill) {
 
 // To the watcher, which must know the node that the update names (else nobody could tell it of that node's death).
 void NodeCore::Impl::RouteUpdate(rpc::ActorUpdate update, bool from_head) {
+  if (from_head) routes_.Answered(update.actor);  // whether or not its creator still lives
   if (processes_.Find(update.watcher) == nullptr) return;
   routes_.Updated(update, from_head);
   const NodeId node = update.worker.node;

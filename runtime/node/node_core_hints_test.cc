@@ -227,5 +227,27 @@ TEST_F(NodeCoreHints, TheHeadSaysThatAJobHasADetachedActorCreatedElsewhere) {
   EXPECT_THAT(TakeActions<JobGone>(), SizeIs(1));
 }
 
+TEST_F(NodeCoreHints, ACreationIsNotSentAgainOnceTheHeadHasAnsweredItsDeadCreator) {
+  rpc::ActorSpec detached = Spec(driver_, 1, "db");
+  detached.detached = true;
+  From(driver_, rpc::ActorCreate{detached});
+  rpc::ActorSpec other = Spec(driver_, 2);
+  other.max_restarts = 1;
+  From(driver_, rpc::ActorCreate{other});
+  Ended(driver_);
+  for (const rpc::ActorSpec& spec : {detached, other}) {
+    rpc::ActorUpdate update;
+    update.actor = spec.actor;
+    update.watcher = driver_;
+    update.version = 1;
+    FromHead(update);
+  }
+  Do(HeadLost{});
+  Do(HeadConnected{});
+  actions_.clear();
+  FromHead(rpc::NodeAccepted{kSelf, 2});
+  EXPECT_THAT(Take<rpc::ActorCreate>(kHead), IsEmpty());
+}
+
 }  // namespace
 }  // namespace manta::runtime
