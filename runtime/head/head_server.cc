@@ -53,6 +53,7 @@ class HeadServer::Connection final : public rpc::SocketChannel::Handler {
   NodeId node = 0;      // once it is accepted
   std::string address;  // of that node's daemon
   bool is_registering = false;
+  std::vector<rpc::Message> early;  // behind its NodeRegister, which is being made durable
 
  private:
   void OnMessage(rpc::Channel&, rpc::Message message) override { server_->OnMessage(*this, std::move(message)); }
@@ -151,6 +152,9 @@ void HeadServer::OnMessage(Connection& connection, rpc::Message message) {
     return Register(connection, std::move(*hello));
   }
   if (const auto* query = std::get_if<rpc::StateQuery>(&message)) return OnQuery(connection, *query);
+  if (connection.node == 0 && connection.is_registering && connection.early.size() < kEarlyMessagesMax) {
+    return connection.early.push_back(std::move(message));
+  }
   if (connection.node == 0) {
     MANTA_LOG(kWarning) << "a connection is closed: " << rpc::MessageName(message) << " before its NodeRegister";
     return Remove(connection.id());
@@ -220,6 +224,9 @@ void HeadServer::Bind(uint64_t id, const rpc::NodeAccepted& accepted) {
     by_node_[accepted.node] = id;
   }
   connection.Send(accepted);
+  for (rpc::Message& message : std::exchange(connection.early, {})) {
+    if (accepted.node != 0) shell_->Receive(accepted.node, std::move(message));
+  }
 }
 
 // To a node that is not connected: it is told what counts when it registers again.

@@ -102,7 +102,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
 
   // What a job's workers run, and their zygote.
   struct Program {
-    enum class State { kAsked, kReady, kFailed } state = State::kAsked;
+    enum class State { kAsked, kComing, kReady, kFailed } state = State::kAsked;
     base::UniqueFd image;
     std::vector<std::string> argv;
     std::vector<std::string> files;  // of a driver here, relative to `directory`

@@ -23,6 +23,7 @@ namespace {
 constexpr int kChildSocket = 3;
 constexpr int kZygotesLostMax = 5;
 constexpr uint32_t kAsksMax = 100;
+constexpr Duration kAskForProgramAgain = std::chrono::seconds(1);
 constexpr Duration kAskAgain = std::chrono::milliseconds(10);
 
 }  // namespace
@@ -55,6 +56,11 @@ void Daemon::DriverJoined(Connection& driver) {
 void Daemon::AskForProgram(JobId job) {
   if (network_ == nullptr) return ProgramReady(job, absl::NotFoundError("its driver is not here"));
   network_->SendToHead(rpc::ProgramRequest{job, core_.node()});
+  // The head, or the node that it passes the question on to, may be away just now.
+  loop_->RunAfter(kAskForProgramAgain, [this, job] {
+    const Program* program = FindProgram(job);
+    if (!ending_ && program != nullptr && program->state == Program::State::kAsked) AskForProgram(job);
+  });
 }
 
 void Daemon::OnProgramRequest(const rpc::ProgramRequest& request) {
@@ -83,6 +89,7 @@ void Daemon::OnProgramInfo(NodeId from, rpc::ProgramInfo info) {
   if (program == nullptr || program->state != Program::State::kAsked) return;
   if (!info.error.empty()) return ProgramReady(info.job, base::Error(absl::StatusCode::kNotFound, info.error));
   if (info.files.empty()) return ProgramReady(info.job, absl::InvalidArgumentError("it has no executable"));
+  program->state = Program::State::kComing;
   program->argv = std::move(info.argv);
   program->name_space = std::move(info.name_space);
   program->driver_node = from;

@@ -32,6 +32,7 @@ class NodeNetwork::HeadLink final : private rpc::SocketChannel::Handler {
     if (timer_ != 0) network_->loop_->CancelTimer(timer_);
   }
 
+  bool proved() const { return proved_; }
   void Send(const rpc::Message& message) {
     const absl::Status sent = channel_->Send(message);
     if (!sent.ok()) MANTA_LOG(kError) << rpc::MessageName(message) << " to the head: " << base::Message(sent);
@@ -187,7 +188,7 @@ void NodeNetwork::RetryHead() {
 }
 
 void NodeNetwork::SendToHead(const rpc::Message& message) {
-  if (head_ != nullptr) head_->Send(message);
+  if (head_ != nullptr && head_->proved()) head_->Send(message);
 }
 
 // ------------------------------------------------------------------ other nodes
