@@ -54,6 +54,7 @@ class UvEventLoop::Impl {
   class Turn;
 
   void RunPosted();
+  void DropPosted();
   void RunTimers();
   void ArmTimer(Time at);
   void StartWatch(Watch* watch);
@@ -111,12 +112,23 @@ UvEventLoop::Impl::Impl() : timer_fd_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXE
 
 UvEventLoop::Impl::~Impl() {
   MANTA_DCHECK(IsLoopThread());
+  DropPosted();
   MANTA_CHECK(watches_.empty()) << watches_.size() << " watches outlive their loop";
   uv_close(reinterpret_cast<uv_handle_t*>(&async_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&timer_poll_), nullptr);
   uv_run(&loop_, UV_RUN_DEFAULT);
   const int result = uv_loop_close(&loop_);
   MANTA_CHECK(result == 0) << "libuv handles outlive their loop: " << uv_strerror(result);
+}
+
+// What was posted and is not run may own watches of this loop.
+void UvEventLoop::Impl::DropPosted() {
+  decltype(posted_) dropped;
+  do {
+    dropped.clear();
+    const MutexLock lock(&mutex_);
+    dropped.swap(posted_);
+  } while (!dropped.empty());
 }
 
 void UvEventLoop::Impl::Post(Function fn) {

@@ -238,5 +238,17 @@ TEST_F(UvEventLoopTest, UnrunFunctionsAreDestroyedWithTheLoop) {
   EXPECT_EQ(token.use_count(), 1);
 }
 
+TEST(UvEventLoop, MayEndBeforeAPostedFunctionThatOwnsAWatch) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  {
+    UvEventLoop loop;
+    const auto watch = std::make_shared<FdWatch>(loop.WatchFd(ends[0], kReadable, [](int) {}));
+    loop.Post([watch] {});
+  }
+  close(ends[0]);
+  close(ends[1]);
+}
+
 }  // namespace
 }  // namespace manta::base
