@@ -191,6 +191,7 @@ void ClusterTest::TearDown() {
     if (relative.state == 'T') kill(relative.pid, SIGCONT);
   }
   StopAll();
+  ExpectNoRedisLeft();
   EmbeddedTest::TearDown();
 }
 
@@ -198,6 +199,17 @@ void ClusterTest::StopAll() {
   for (const runtime::ClusterHere& cluster : runtime::ClustersEverHere(run_directory())) {
     const Ran ran = Manta({"stop", "--address=" + cluster.address});
     EXPECT_TRUE(ran.status == 0 || cluster.daemons.empty()) << ran.output;
+  }
+}
+
+// A redis-server writes its title over its environment, by which the audit knows this test's processes.
+void ClusterTest::ExpectNoRedisLeft() const {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(directory(), ignored)) {
+    const pid_t pid = std::atoi(embedded::ReadFile(entry.path().string() + "/redis/redis.pid").c_str());
+    if (pid == 0 || Within(seconds(2), [pid] { return !embedded::IsAlive(pid); })) continue;
+    ADD_FAILURE() << "left behind: redis-server " << pid << " of " << entry.path();
+    kill(pid, SIGKILL);
   }
 }
 

@@ -107,6 +107,7 @@ class ClusterTest : public EmbeddedTest {
 
  private:
   void StopAll();
+  void ExpectNoRedisLeft() const;
 
   std::vector<std::string> head_flags_;
   std::string address_;
