@@ -461,10 +461,10 @@ struct ProcessHello {
   ProcessId process;  // workers: as told when started; drivers: none, the node allots one
   JobId job = 0;
   int32_t pid = 0;
-  std::string address;            // where it listens for callers
-  std::string program;            // path, for people
-  std::string name_space;         // drivers: of the job's named actors; empty: one of its own
-  std::vector<std::string> argv;  // drivers: the program's command line, for its workers
+  std::string address;             // where it listens for callers
+  std::string program;             // path, for people
+  std::string name_space;          // drivers: of the job's named actors; empty: one of its own
+  std::vector<std::string> argv;   // drivers: the program's command line, for its workers
   std::vector<std::string> files;  // drivers: what its workers on other nodes need, relative to where it works
   bool operator==(const ProcessHello&) const = default;
 };

@@ -32,7 +32,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"

@@ -171,7 +171,8 @@ absl::StatusOr<Child> StartNode(const runtime::ClusterIdentity& cluster, const s
 int PortOf(const std::string& address) { return std::atoi(address.c_str() + address.rfind(':') + 1); }
 
 std::string Describe(const runtime::NodeOptions& node) {
-  return (node.total.empty() ? "no CPUs" : node.total.ToString()) + ", store " + std::to_string(node.store_bytes_max >> 20) + " MiB";
+  return (node.total.empty() ? "no CPUs" : node.total.ToString()) + ", store " +
+         std::to_string(node.store_bytes_max >> 20) + " MiB";
 }
 
 void PrintNext(const std::string& address) {
