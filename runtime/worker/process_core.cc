@@ -105,7 +105,7 @@ void ProcessCore::Impl::On(SubmitCall& submit) {
   std::vector<rpc::Value>* fresh = call->has_refs ? nullptr : &submit.args;
   if (call->kind == Call::Kind::kActorCall) return streams.FindOrAdd(submit.actor)->Submit(call, fresh);
   if (call->deps == 0) return leases.Enqueue(call, {std::move(submit.shape), submit.hint}, fresh);
-  call->demand = std::make_unique<Demand>(std::move(submit.shape), submit.hint);
+  call->demand = std::make_unique<Demand>(Demand{std::move(submit.shape), submit.hint});
 }
 
 void ProcessCore::Impl::On(SubmitActor& submit) {

@@ -15,6 +15,7 @@
 namespace manta::cluster {
 
 using embedded::AwaitFile;
+using embedded::Exists;
 using embedded::IsAlive;
 using embedded::ReadFile;
 using embedded::Say;
@@ -82,6 +83,27 @@ SCENARIO(CountTo) {
   int value = 0;
   while (value < goal) value = Get(counter.Call<&Counter::Add>().Remote(Task<&Add>().Remote(0, 1)));
   Say("counted to " + std::to_string(value));
+  return 0;
+}
+
+// What a worker on another node finds at a relative path.
+std::string ContentOf(std::string path) { return Exists(path) ? ReadFile(path) : "nothing"; }
+
+SCENARIO(ShipFiles) {
+  if (chdir(embedded::ArgumentOf(argc, argv, "dir").c_str()) != 0) return 1;
+  Options options;
+  options.files = {"data/words.txt"};
+  const Runtime runtime = Init(argc, argv, options);
+  Say("there: " + Get(On("w1", Task<&ContentOf>()).Remote("data/words.txt")));
+  Say("not shipped: " + Get(On("w1", Task<&ContentOf>()).Remote("data/other.txt")));
+  return 0;
+}
+
+// Init must throw, and say which.
+SCENARIO(ShipWhatIsNotThere) {
+  Options options;
+  options.files = {embedded::ArgumentOf(argc, argv, "file")};
+  const Runtime runtime = Init(argc, argv, options);
   return 0;
 }
 
@@ -261,6 +283,28 @@ TEST_F(Daemons, BringWhatWorkersOfOtherNodesPrintToTheDriver) {
   Scenario driver = Drive("PrintThere");
   EXPECT_EQ(driver.Join().status, 0) << driver.output();
   EXPECT_THAT(driver.output(), AllOf(HasSubstr("a line from " + node.number), HasSubstr("a line, to stderr")));
+}
+
+TEST_F(Daemons, ShipTheFilesThatAProgramNames) {
+  StartHead();
+  AddNode("w1");
+  std::filesystem::create_directories(File("data"));
+  for (const std::string content : {"one two", "three"}) {  // another content is another folder there
+    WriteFile(File("data/words.txt"), content);
+    WriteFile(File("data/other.txt"), "x");
+    Scenario driver = Drive("ShipFiles", {"--dir=" + directory()});
+    EXPECT_EQ(driver.Join().status, 0) << driver.output();
+    EXPECT_THAT(driver.output(), AllOf(HasSubstr("there: " + content), HasSubstr("not shipped: nothing")));
+  }
+}
+
+TEST_F(Daemons, RefuseToShipWhatIsNoFileBelowTheProgram) {
+  StartHead();
+  for (const std::string file : {"/etc/passwd", "../x", "no such file", "."}) {
+    Scenario driver = Drive("ShipWhatIsNotThere", {"--file=" + file});
+    EXPECT_NE(driver.Join().status, 0);
+    EXPECT_THAT(driver.output(), HasSubstr("Options::files: '" + file + "'"));
+  }
 }
 
 TEST_F(Daemons, RunAProgramThatWasReplacedOnDisk) {
