@@ -102,14 +102,14 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
 
   // What a job's workers run, and their zygote.
   struct Program {
-    enum class State { kAsked, kComing, kReady, kFailed } state = State::kAsked;
+    enum class State { kAsked, kComing, kReady } state = State::kAsked;
     base::UniqueFd image;
     std::vector<std::string> argv;
-    std::vector<std::string> files;  // of a driver here, relative to `directory`
+    std::vector<std::string> files;           // what goes with it, relative to `directory`
+    std::vector<rpc::ProgramFile> described;  // image and files, once another node has asked
     std::string directory;
     std::string name_space;
     NodeId driver_node = 0;
-    std::string error;  // kFailed
     std::unique_ptr<ZygoteClient> zygote;
     base::UniqueFd zygote_pidfd;
     pid_t zygote_pid = 0;

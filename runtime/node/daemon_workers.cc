@@ -68,9 +68,10 @@ void Daemon::OnProgramRequest(const rpc::ProgramRequest& request) {
     rpc::ProgramInfo info;
     info.job = request.job;
     info.node = core_.node();
-    const Program* program = FindProgram(request.job);
+    Program* program = FindProgram(request.job);
     if (program == nullptr) files = base::Error(absl::StatusCode::kNotFound, "the job's driver has ended");
     if (files.ok()) {
+      program->described = *files;
       info.files = *std::move(files);
       info.argv = program->argv;
       info.name_space = program->name_space;
@@ -80,7 +81,8 @@ void Daemon::OnProgramRequest(const rpc::ProgramRequest& request) {
     network_->SendToNode(request.asker, info);
   };
   const Program* program = FindProgram(request.job);
-  if (program == nullptr || !program->image) return answer(absl::NotFoundError(""));
+  if (program == nullptr || !program->image) return answer(absl::NotFoundError("this node does not have the program"));
+  if (!program->described.empty()) return answer(program->described);
   program_files_->Describe(program->image.get(), program->directory, program->files, answer);
 }
 
@@ -103,24 +105,21 @@ void Daemon::OnProgramInfo(NodeId from, rpc::ProgramInfo info) {
 void Daemon::ProgramReady(JobId job, absl::StatusOr<base::UniqueFd> image) {
   Program* program = FindProgram(job);
   if (program == nullptr) return;
-  if (image.ok()) {
-    program->image = *std::move(image);
-    program->state = Program::State::kReady;
-  } else {
-    program->error = "the program of job " + std::to_string(job) +
-                     " could not be brought to this node: " + base::Message(image.status());
-    MANTA_LOG(kWarning) << program->error;
-  }
   const std::vector<ProcessId> waiting = std::exchange(program->waiting, {});
   if (!image.ok()) {
-    const std::string why = program->error;
+    const std::string why = "the program of job " + std::to_string(job) +
+                            " could not be brought to this node: " + base::Message(image.status());
+    MANTA_LOG(kWarning) << why;
     programs_.erase(job);  // the next start asks again
     for (const ProcessId worker : waiting) StartHasFailed(worker, why);
     return;
   }
+  program->image = *std::move(image);
+  program->state = Program::State::kReady;
   for (const ProcessId worker : waiting) {
     Connection* connection = Find(worker);
-    if (connection != nullptr) StartFromProgram(*connection, *program);
+    program = FindProgram(job);  // a start that fails may end the job here
+    if (connection != nullptr && program != nullptr) StartFromProgram(*connection, *program);
   }
 }
 

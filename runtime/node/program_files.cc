@@ -80,12 +80,19 @@ void ProgramFiles::Describe(int image, const std::string& directory, const std::
                             Described done) {
   base::UniqueFd own(fcntl(image, F_DUPFD_CLOEXEC, 0));
   if (!own) return done(base::ErrnoStatus(errno, "duplicate the program's descriptor"));
+  if (hashing_now_ == 0) {
+    for (std::thread& ended : hashing_) ended.join();
+    hashing_.clear();
+  }
+  ++hashing_now_;
   hashing_.emplace_back(
       [this, own = std::make_shared<base::UniqueFd>(std::move(own)), directory, files, done = std::move(done)] {
         absl::StatusOr<std::vector<rpc::ProgramFile>> described = DescribeAll(std::move(*own), directory, files);
-        loop_->Post([described = std::move(described), done, alive = std::weak_ptr<bool>(alive_)] {
+        loop_->Post([this, described = std::move(described), done, alive = std::weak_ptr<bool>(alive_)] {
           const std::shared_ptr<bool> still = alive.lock();
-          if (still && *still) done(described);
+          if (!still || !*still) return;
+          --hashing_now_;
+          done(described);
         });
       });
 }

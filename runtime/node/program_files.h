@@ -59,6 +59,7 @@ class ProgramFiles {
   const std::string directory_;
   const Fetch fetch_;
   std::vector<std::thread> hashing_;
+  size_t hashing_now_ = 0;  // of these; the others have ended
   mutable base::Mutex mutex_;
   std::map<std::string, base::UniqueFd> described_ MANTA_GUARDED_BY(mutex_);  // by hash
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
