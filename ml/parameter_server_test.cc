@@ -279,6 +279,23 @@ TEST_F(ParameterServerTest, LeasesGoOnWithAWorkerThatIsRestarted) {
   EXPECT_THAT(TimesDoneWithOneKilled(true), Each(3));
 }
 
+TEST_F(ParameterServerTest, LeasesPassOnWhatDoneThrows) {
+  const auto worker = Actor<RowCounter>().Remote(0);
+  auto dead = Actor<RowCounter>().Remote(0);
+  Kill(dead);
+  int calls = 0;
+  EXPECT_THROW(
+      TrainByLeases<std::vector<uint64_t>>(
+          {.rows = 100, .rows_total = 100, .rows_per_lease = 10, .workers = 1},
+          [&](const RowLease& lease) { return worker.Call<&RowCounter::Count>().Remote(lease.begin, lease.end); },
+          [&](const RowLease&, std::vector<uint64_t>) {
+            ++calls;
+            Get(dead.Call<&RowCounter::Count>().Remote(0, 1));
+          }),
+      ActorDiedError);
+  EXPECT_EQ(calls, 1);
+}
+
 TEST_F(ParameterServerTest, LeasesPassOnWhatAWorkerThrows) {
   auto worker = Actor<RowCounter>().Remote(0);
   auto submit = [&](const RowLease& lease) { return worker.Call<&RowCounter::Count>().Remote(lease.begin, lease.end); };

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -80,11 +81,11 @@ class LeaseRun {
     pending_.erase(pending_.begin() + std::ptrdiff_t(index));
     Worker& worker = workers_[finished.lease.worker];
     --worker.pending;
+    std::optional<Result> result;
     try {
-      Result result = Get(finished.ref);
+      result = Get(finished.ref);
       worker.failures = 0;
       LeaseTo(finished.lease.worker);
-      done_(std::as_const(finished.lease), std::move(result));
     } catch (const ActorDiedError&) {
       Failed(finished, &worker);
     } catch (const NodeDiedError&) {
@@ -94,6 +95,7 @@ class LeaseRun {
       Failed(finished, &worker);
     }
     TakeBackLast();
+    if (result) done_(std::as_const(finished.lease), *std::move(result));  // what it throws is its caller's
   }
 
   void Failed(const Pending& failed, Worker* worker) {
