@@ -59,6 +59,10 @@ void ObjectTable::Created(uint64_t segment, uint64_t size_bytes, const std::stri
     const Wanted served = *wanted;
     waiting_.erase(wanted);
     if (usable) {
+      if (!served.own()) {
+        uint64_t& next = lease_bytes_[served.writer];
+        next = std::min(std::max(next, kLeaseBytesMin) * 2, kLeaseBytesMax);
+      }
       GrantExtent(served, {segment, 0, served.own() ? served.size_bytes : asked_bytes}, actions);
     } else {
       Refuse(served, "the node could not make a segment of " + MiBText(asked_bytes) + ": " + error, actions);
@@ -182,14 +186,14 @@ Time ObjectTable::next_deadline() const {
 // From segments that are there. `pressed`: whatever is large enough, else only what suits.
 bool ObjectTable::GrantRoom(const Wanted& wanted, bool pressed, Actions* actions) {
   const uint64_t lease_bytes = wanted.own() ? wanted.size_bytes : LeaseBytes(wanted.writer);
+  uint64_t size_min = wanted.size_bytes;
   if (!wanted.own()) {
-    if (const auto extent = space_.FindShared(
-            wanted.writer, pressed ? wanted.size_bytes : std::max(wanted.size_bytes, lease_bytes / 2))) {
+    if (!pressed) size_min = std::max(size_min, std::min(lease_bytes / 2, kReusedBytesMin));
+    if (const auto extent = space_.FindShared(wanted.writer, size_min)) {
       GrantExtent(wanted, *extent, actions);
       return true;
     }
   }
-  const uint64_t size_min = pressed ? wanted.size_bytes : lease_bytes;
   const uint64_t size_max = pressed ? UINT64_MAX : SizeClass(lease_bytes) * 2;
   const auto segment = space_.FindWarm(size_min, size_max);
   if (!segment) return false;
@@ -228,10 +232,6 @@ bool ObjectTable::MakeQuota(uint64_t size_bytes, Actions* actions) {
 
 void ObjectTable::GrantExtent(const Wanted& wanted, Extent extent, Actions* actions) {
   space_.Lease(extent, wanted.writer, !wanted.own());
-  if (!wanted.own()) {
-    uint64_t& next = lease_bytes_[wanted.writer];
-    next = std::min(std::max(next, kLeaseBytesMin) * 2, kLeaseBytesMax);
-  }
   rpc::SegmentGrant grant;
   grant.request = wanted.request;
   grant.segment = extent.segment;

@@ -42,8 +42,12 @@ class ObjectTable {
  public:
   static constexpr uint64_t kAlignmentBytes = 64;
   static constexpr uint64_t kOwnSegmentBytesMin = 1 << 20;
-  static constexpr uint64_t kLeaseBytesMin = 1 << 20;   // the first lease of a writer; the next is twice as large
-  static constexpr uint64_t kLeaseBytesMax = 64 << 20;  // and at most 1/64 of the quota
+  // The first segment of a writer of small objects; each new one is twice as large, and at most 1/64 of the quota.
+  static constexpr uint64_t kLeaseBytesMin = 1 << 20;
+  static constexpr uint64_t kLeaseBytesMax = 64 << 20;
+  // A range that is free again is leased before a new segment is made, if it is so large: whose objects live for a
+  // short time writes the same few pages, which are mapped and in a cache, again and again.
+  static constexpr uint64_t kReusedBytesMin = 2 << 20;
   static constexpr Duration kRescan = std::chrono::milliseconds(100);
   static constexpr Duration kWaitMax = std::chrono::seconds(2);
 

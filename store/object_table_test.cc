@@ -94,6 +94,41 @@ TEST_F(ObjectTableTest, GivesASmallWriterLeasesThatDouble) {
   EXPECT_EQ(Ask(kOther, 100'000).size_bytes, 1 * kMiB);
 }
 
+TEST_F(ObjectTableTest, WhoseObjectsLiveForAShortTimeWritesTheSamePages) {
+  Open(1024 * kMiB);
+  constexpr uint64_t kBytes = 200 * 1024, kLive = 4;
+  rpc::SegmentGrant lease;
+  uint64_t offset = 0;
+  for (uint64_t number = 1; number <= 10'000; ++number) {
+    if (lease.offset + lease.size_bytes < offset + kBytes) {
+      ObjectTable::Actions actions;
+      table_->Return(kWriter, {lease.segment, offset, lease.offset + lease.size_bytes - offset}, &actions);
+      lease = Ask(kWriter, kBytes);
+      offset = lease.offset;
+    }
+    ASSERT_TRUE(table_->Seal(kWriter, {Object(number), 0, {1, lease.segment, offset, kBytes}, kWriter, {}}));
+    offset += kBytes;
+    if (number > kLive) Drop(number - kLive);
+  }
+  EXPECT_LE(table_->segment_bytes(), 8 * kMiB);
+}
+
+TEST_F(ObjectTableTest, WhoseObjectsStayGetsFewSegments) {
+  Open(1024 * kMiB);
+  constexpr uint64_t kBytes = 200 * 1024;
+  rpc::SegmentGrant lease;
+  uint64_t offset = 0;
+  for (uint64_t number = 1; number <= 2'000; ++number) {
+    if (lease.offset + lease.size_bytes < offset + kBytes) {
+      lease = Ask(kWriter, kBytes);
+      offset = lease.offset;
+    }
+    ASSERT_TRUE(table_->Seal(kWriter, {Object(number), 0, {1, lease.segment, offset, kBytes}, kWriter, {}}));
+    offset += kBytes;
+  }
+  EXPECT_LE(created_, 30);
+}
+
 TEST_F(ObjectTableTest, GivesALargeObjectASegmentOfItsOwn) {
   Open(64 * kMiB);
   const rpc::SegmentGrant grant = Ask(kWriter, 5 * kMiB);
