@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "ml/data/durable_file.h"
 #include "ml/data/safetensors.h"
 
 namespace manta::ml {
@@ -12,7 +13,6 @@ namespace {
 
 constexpr std::string_view kSuffix = ".safetensors";
 constexpr size_t kVersionDigitsMin = 12;
-constexpr size_t kTemporaryDigits = 6;  // AtomicFile's
 
 // The names in the directory that begin with `prefix`, without it.
 std::vector<std::string> NamesIn(const std::string& directory, const std::string& prefix) {
@@ -125,8 +125,8 @@ void CheckpointStore::RemoveOld() const {
 // Temporary files of a writer that was killed.
 void CheckpointStore::RemoveLeftovers() const {
   for (const std::string& name : NamesIn(options_.directory, options_.prefix + "-")) {
-    if (name.size() <= kTemporaryDigits + 1 || name[name.size() - kTemporaryDigits - 1] != '.') continue;
-    if (!VersionOf(std::string_view(name).substr(0, name.size() - kTemporaryDigits - 1))) continue;
+    if (!name.ends_with(kTemporarySuffix)) continue;
+    if (!VersionOf(std::string_view(name).substr(0, name.size() - kTemporarySuffix.size()))) continue;
     std::error_code ignored;  // another one tries it at the next checkpoint
     fs::remove(fs::path(options_.directory) / (options_.prefix + "-" + name), ignored);
   }

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
-#include "ml/data/atomic_file.h"
+#include "ml/data/durable_file.h"
 #include "ml/data/safetensors.h"
 
 namespace manta::ml {
@@ -61,13 +61,13 @@ std::string Header(const std::vector<const NamedTensor*>& tensors, const std::ma
 }
 
 void Write(const std::string& path, const std::string& header, const std::vector<const NamedTensor*>& tensors) {
-  AtomicFile file(path);
   char size[8];
   for (int i = 0; i < 8; ++i) size[i] = char(uint64_t(header.size()) >> (8 * i));
-  file.Write(size, sizeof size);
-  file.Write(header.data(), header.size());
-  for (const NamedTensor* tensor : tensors) file.Write(tensor->values.data(), tensor->values.size_bytes());
-  file.Commit();
+  std::vector<std::string_view> parts{{size, sizeof size}, header};
+  for (const NamedTensor* tensor : tensors) {
+    parts.emplace_back(static_cast<const char*>(tensor->values.data()), tensor->values.size_bytes());
+  }
+  WriteDurably(path, parts);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <numeric>
 #include <string>
 
-#include "ml/data/atomic_file.h"
+#include "ml/data/durable_file.h"
 
 namespace manta::ml {
 namespace {
@@ -99,9 +99,7 @@ void LearningCurve::WriteCsv(const std::string& path) const {
     }
     text += "\n";
   }
-  AtomicFile file(path);
-  file.Write(text.data(), text.size());
-  file.Commit();
+  WriteDurably(path, text);
 }
 
 double LearningCurve::Seconds() const { return std::chrono::duration<double>(options_.now() - start_).count(); }

@@ -8,7 +8,7 @@
 
 #include "base/hash.h"
 #include "manta/ml/error.h"
-#include "ml/tune/durable_file.h"
+#include "ml/data/durable_file.h"
 
 namespace manta::ml {
 namespace {

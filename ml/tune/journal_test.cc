@@ -11,7 +11,7 @@
 
 #include "manta/ml/error.h"
 #include "manta/ml/sweep_error.h"
-#include "ml/tune/durable_file.h"
+#include "ml/data/durable_file.h"
 
 namespace manta::ml {
 namespace {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "manta/error.h"
-#include "ml/tune/durable_file.h"
+#include "ml/data/durable_file.h"
 #include "ml/tune/html_report.h"
 #include "ml/tune/sweep_records.h"
 

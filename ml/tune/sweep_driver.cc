@@ -9,7 +9,7 @@
 #include "manta/context.h"
 #include "manta/ml/error.h"
 #include "manta/scheduling.h"
-#include "ml/tune/durable_file.h"
+#include "ml/data/durable_file.h"
 
 namespace manta::ml::internal {
 namespace {

@@ -17,8 +17,8 @@
 #include "manta/ml/grid_searcher.h"
 #include "manta/ml/pbt.h"
 #include "manta/ml/tpe_searcher.h"
+#include "ml/data/durable_file.h"
 #include "ml/tune/checkpoint_files.h"
-#include "ml/tune/durable_file.h"
 
 namespace manta::ml {
 

@@ -1,5 +1,5 @@
 // ShardState is what a shard of a parameter server knows, as named arrays, and the file it is kept in: safetensors
-// (which Python reads with safetensors.numpy.load_file), with a checksum of the data in its metadata.
+// (which Python reads with safetensors.numpy.load_file), with a checksum of all of it in its metadata.
 //
 // Threads:    externally synchronised.
 #ifndef MANTA_ML_SHARD_STATE_H_
@@ -13,42 +13,31 @@
 #include <vector>
 
 #include "manta/internal/export.h"
+#include "manta/tensor.h"
 
 namespace manta::ml {
 
 class MANTA_EXPORT ShardState {
  public:
-  enum class Type : uint8_t { kF32, kU64, kU8 };
-
-  void Put(const std::string& name, std::span<const float> values) { PutBytes(name, Type::kF32, BytesOf(values)); }
-  void Put(const std::string& name, std::span<const uint64_t> words) { PutBytes(name, Type::kU64, BytesOf(words)); }
-  void Put(const std::string& name, std::string_view bytes) { PutBytes(name, Type::kU8, bytes); }
+  void Put(const std::string& name, std::span<const float> values);
+  void Put(const std::string& name, std::span<const uint64_t> words);
+  void Put(const std::string& name, std::string_view bytes);
 
   // DataError, which names the file: no such array, of another type, or (with both numbers) of another size.
   void Get(const std::string& name, std::span<float> values) const;
   std::vector<uint64_t> GetWords(const std::string& name) const;
-  std::string_view GetBytes(const std::string& name) const;
+  std::string_view GetBytes(const std::string& name) const;  // valid while the state is
 
-  // All or nothing: a file beside `path`, synced, renamed over it. FileError, with the system's reason.
+  // All or nothing, and on disk when it returns, for a crash of the machine, too. FileError, with the system's reason.
   void WriteTo(const std::string& path) const;
-  // FileError: cannot be read. DataError, with the offset: cut short, damaged, or another kind of file.
+  // DataError, with the offset: missing, cut short, damaged, or another kind of file.
   static ShardState ReadFrom(const std::string& path);
 
  private:
-  struct Array {
-    Type type;
-    std::string bytes;
-  };
-
-  template <class T>
-  static std::string_view BytesOf(std::span<const T> values) {
-    return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
-  }
-  void PutBytes(const std::string& name, Type type, std::string_view bytes);
-  const Array& Find(const std::string& name, Type type) const;
+  const Tensor& Find(const std::string& name, DType type) const;
 
   std::string path_;  // that it was read from
-  std::map<std::string, Array> arrays_;
+  std::map<std::string, Tensor> arrays_;
 };
 
 }  // namespace manta::ml

@@ -1,4 +1,4 @@
-#include "ml/tune/durable_file.h"
+#include "ml/data/durable_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -31,12 +31,12 @@ void WriteAll(int fd, const std::string& path, std::string_view bytes) {
 }
 
 void WriteDurably(const std::string& path, std::span<const std::string_view> parts) {
-  const std::string temporary = path + ".tmp";
+  const std::string temporary = path + std::string(kTemporarySuffix);
   try {
     const base::UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (!fd) Fail(temporary, "create");
-    for (const std::string_view part : parts) WriteAll(fd.get(), temporary, part);
-    if (::fsync(fd.get()) != 0) Fail(temporary, "sync");
+    if (!fd) Fail(path, "create a file beside it");
+    for (const std::string_view part : parts) WriteAll(fd.get(), path, part);
+    if (::fsync(fd.get()) != 0) Fail(path, "sync");
     if (::rename(temporary.c_str(), path.c_str()) != 0) Fail(path, "rename to");
   } catch (const FileError&) {
     ::unlink(temporary.c_str());
