@@ -21,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
 
 class ShardFiles : public ::testing::Test {
  protected:
@@ -38,6 +39,12 @@ class ShardFiles : public ::testing::Test {
   }
   static void Write(const std::string& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
+  }
+
+  static std::vector<std::string> NamesIn(const std::string& folder) {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+    return names;
   }
 
   std::string directory_;
@@ -98,6 +105,20 @@ TEST_F(ShardFiles, AJournalIsThereWhenItIsOpenedAgain) {
   EXPECT_THROW(PushJournal(File("other"), 1), DataError);
 }
 
+TEST_F(ShardFiles, AJournalThatIsCutShortIsSeenAndOneThatWasNotBegunIsEmpty) {
+  {
+    PushJournal journal(File("journal"), 2);
+    for (uint64_t i = 1; i <= 2; ++i) journal.Append({i, 0, 5, {0, 3, i - 1}});
+  }
+  fs::resize_file(File("journal"), fs::file_size(File("journal")) - 1);
+  EXPECT_THROW(PushJournal(File("journal"), 2), DataError);
+  Write(File("zeros"), std::string(200, '\0'));
+  PushJournal journal(File("zeros"), 2);
+  EXPECT_EQ(journal.size(), 0u);
+  journal.Append({1, 0, 5, {0, 3, 0}});
+  EXPECT_EQ(PushJournal(File("zeros"), 2).size(), 1u);
+}
+
 TEST_F(ShardFiles, StorageGoesOnFromItsNewestCheckpoint) {
   const CheckpointOptions options{.directory = File("server"), .every_pushes = 4};
   {
@@ -110,11 +131,20 @@ TEST_F(ShardFiles, StorageGoesOnFromItsNewestCheckpoint) {
   }
   EXPECT_EQ(std::distance(fs::directory_iterator(File("server")), fs::directory_iterator()), 2);
   EXPECT_THROW(ShardStorage(options, 1, false), InvalidArgumentError);
+  // Of a life that was killed while it wrote one, before it removed the one before, and of others.
+  for (const char* left : {"shard-1-9.safetensors.tmp", "shard-1-3.safetensors", "shard-1-3.journal"}) {
+    Write(File("server") + "/" + left, "left");
+  }
+  for (const char* other : {"shard-1-4.safetensors.mine", "shard-2-1.safetensors"}) {
+    Write(File("server") + "/" + other, "other");
+  }
   ShardStorage storage(options, 1, true);
+  EXPECT_THAT(NamesIn(File("server")), UnorderedElementsAre("shard-1-4.safetensors", "shard-1-4.journal",
+                                                            "shard-1-4.safetensors.mine", "shard-2-1.safetensors"));
   EXPECT_EQ(storage.covered(), 4u);
   EXPECT_TRUE(storage.ReadCheckpoint());
   EXPECT_EQ(storage.journal().size(), 1u);
-  ShardStorage other(options, 2, false);  // another shard's files
+  ShardStorage other(options, 3, false);  // another shard's files
   EXPECT_TRUE(ShardStorage::HasState(File("server")));
 }
 

@@ -1,15 +1,16 @@
 // PushJournal remembers which pushes a shard has admitted since its checkpoint, and in which order: their names, not
 // what is in them, which their workers keep. It is a file mapped into memory, so that an entry costs a copy of 48 bytes
-// and is there when the process is killed at any moment. (When the machine fails, entries may be missing.)
+// and is there when the process is killed at any moment. It is not synced: when the machine fails, entries may be
+// missing, or all of them.
 //
 // Threads:    externally synchronised.
 #ifndef MANTA_ML_PUSH_JOURNAL_H_
 #define MANTA_ML_PUSH_JOURNAL_H_
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "manta/internal/export.h"
 #include "manta/ml/push.h"
@@ -27,11 +28,13 @@ struct JournalEntry {
   }
 };
 
+class MappedFile;
+
 class MANTA_EXPORT PushJournal {
  public:
   // The file at `path`, made if there is none, for up to `capacity` entries more than it has.
   // FileError: cannot be made, mapped or read. DataError: it is no journal.
-  PushJournal(std::string path, uint64_t capacity);
+  PushJournal(const std::string& path, uint64_t capacity);
   PushJournal(const PushJournal&) = delete;
   PushJournal& operator=(const PushJournal&) = delete;
   ~PushJournal();
@@ -43,10 +46,8 @@ class MANTA_EXPORT PushJournal {
   void Append(const JournalEntry& entry);
 
  private:
-  const std::string path_;
+  const std::unique_ptr<MappedFile> file_;
   uint64_t capacity_ = 0;
-  void* memory_ = nullptr;
-  size_t memory_bytes_ = 0;
   uint64_t* count_ = nullptr;
   JournalEntry* entries_ = nullptr;
 };

@@ -4,6 +4,9 @@
 //   DIRECTORY/shard-I-V.safetensors     the state after V pushes; written whole, then the one before it is removed
 //   DIRECTORY/shard-I-V.journal         the names of the pushes after it
 //
+// Checkpoints are synced, their directory too; journals are not: what is here outlives processes as it says, and a
+// crash of the machine as its newest checkpoint.
+//
 // Invariants: (1) at any moment the newest checkpoint and its journal name every push that was acknowledged.
 // Threads:    externally synchronised.
 // Errors:     FileError, DataError.
@@ -11,9 +14,11 @@
 #define MANTA_ML_SHARD_STORAGE_H_
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "manta/internal/export.h"
 #include "manta/ml/push_journal.h"
@@ -21,7 +26,11 @@
 
 namespace manta::ml {
 
-// How a parameter server outlives its shards' processes. Without a directory a dead shard ends the training.
+// How a parameter server outlives the processes of its shards and of its scheduler. Without a directory the death of
+// one ends the training.
+//
+// When the machine fails (or all workers die with the shards), what there was after the newest checkpoints is lost: a
+// server that resumes says so (PushesLostError) as far as the journals came to the disk.
 struct CheckpointOptions {
   std::string directory = {};   // of this server alone; made if there is none
   uint64_t every_pushes = 200;  // to a shard; its workers keep as many in memory
@@ -52,7 +61,8 @@ class MANTA_EXPORT ShardStorage {
   void WriteCheckpoint(uint64_t covered, const ShardState& state);
 
  private:
-  std::string PathOf(uint64_t covered, const char* extension) const;
+  void RemoveIfLeftBehind(const std::filesystem::path& file) const;
+  std::string PathOf(uint64_t covered, std::string_view extension) const;
 
   const CheckpointOptions options_;
   const uint64_t shard_;
