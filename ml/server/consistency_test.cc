@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "manta/ml/parameter_worker.h"
+#include "ml/server/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -15,14 +16,8 @@ namespace {
 using ::testing::Each;
 using ::testing::HasSubstr;
 
-class ConsistencyTest : public ::testing::Test {
+class ConsistencyTest : public LocalTest {
  protected:
-  void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
-  }
   // Runs `run(worker)` in a thread for each of `count` workers.
   template <class Run>
   static void InThreads(uint32_t count, Run run) {
@@ -31,8 +26,6 @@ class ConsistencyTest : public ::testing::Test {
     for (std::thread& thread : threads) thread.join();
   }
   static void Nap(std::mt19937_64& random) { std::this_thread::sleep_for(std::chrono::microseconds(random() % 300)); }
-
-  Runtime runtime_;
 };
 
 // Gradients whose sum depends on the order, by rounding.

@@ -10,6 +10,7 @@
 #include "manta/ml/leases.h"
 #include "manta/ml/mlp.h"
 #include "manta/ml/parameter_replica.h"
+#include "ml/server/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -19,16 +20,8 @@ using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 
-// A runtime inside this process.
-class ParameterServerTest : public ::testing::Test {
+class ParameterServerTest : public LocalTest {
  protected:
-  void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
-  }
-
   using Shard = ParameterServer<>::Shard;
   // `count` values from `first` on: large enough for the store.
   static std::vector<float> Counting(size_t count, float first = 0) {
@@ -51,8 +44,6 @@ class ParameterServerTest : public ::testing::Test {
   static void AddTo(std::span<float> values, float amount) {
     for (float& value : values) value += amount;
   }
-
-  Runtime runtime_;
 };
 
 TEST_F(ParameterServerTest, HoldsItsInitialValuesInEqualRanges) {

@@ -12,26 +12,23 @@
 #include "manta/ml/ftrl.h"
 #include "manta/ml/parameter_worker.h"
 #include "manta/ml/sparse_worker.h"
+#include "ml/server/local_test.h"
 
 namespace manta::ml {
 namespace {
 
 namespace fs = std::filesystem;
 
-class ReplayTest : public ::testing::Test {
+class ReplayTest : public LocalTest {
  protected:
   void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
+    LocalTest::SetUp();
     std::string name = fs::temp_directory_path() / "replay_XXXXXX";
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
   }
   void TearDown() override { fs::remove_all(directory_); }
 
-  Runtime runtime_;
   std::string directory_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "manta/ml/ftrl.h"
 #include "manta/ml/sparse_worker.h"
+#include "ml/server/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -14,16 +15,7 @@ namespace {
 using ::testing::Each;
 using ::testing::ElementsAre;
 
-class SparseServerTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
-  }
-  Runtime runtime_;
-};
+class SparseServerTest : public LocalTest {};
 
 TEST_F(SparseServerTest, HasEachKeyInOneShard) {
   for (const size_t shards : {1, 3}) {
