@@ -33,7 +33,8 @@ ClockTable::ClockTable(Consistency consistency, uint32_t workers) : consistency_
 uint64_t ClockTable::Join(uint32_t worker) {
   if (const auto member = finished_.find(worker); member != finished_.end()) return member->second;
   const uint64_t group = consistency_.GroupOf(worker), slowest = FinishedByGroup(group);
-  const uint64_t begin = slowest == kAll ? reached_[group] : slowest;
+  const uint64_t reached = reached_.try_emplace(group, 0).first->second;
+  const uint64_t begin = slowest == kAll ? reached : slowest;
   finished_[worker] = begin;
   return begin;
 }
@@ -83,6 +84,43 @@ uint64_t ClockTable::FinishedByAll() const {
   uint64_t slowest = kAll;
   for (const auto& [worker, finished] : finished_) slowest = std::min(slowest, finished);
   return slowest;
+}
+
+std::vector<std::pair<uint64_t, uint64_t>> ClockTable::FinishedByGroups() const {
+  std::vector<std::pair<uint64_t, uint64_t>> finished;
+  for (const auto& [group, reached] : reached_) finished.emplace_back(group, FinishedByGroup(group));
+  return finished;
+}
+
+// gaps_, then finished_ and reached_ as (count, (key, value)...).
+std::vector<uint64_t> ClockTable::ToWords() const {
+  std::vector<uint64_t> words(gaps_.begin(), gaps_.end());
+  words.push_back(finished_.size());
+  for (const auto& [worker, finished] : finished_) words.insert(words.end(), {worker, finished});
+  words.push_back(reached_.size());
+  for (const auto& [group, reached] : reached_) words.insert(words.end(), {group, reached});
+  return words;
+}
+
+ClockTable ClockTable::FromWords(Consistency consistency, std::span<const uint64_t> words) {
+  ClockTable table(consistency, 0);
+  const auto take = [&] {
+    if (words.empty()) throw InvalidArgumentError("ClockTable: the words end in the middle of a table");
+    const uint64_t word = words.front();
+    words = words.subspan(1);
+    return word;
+  };
+  for (uint64_t& gap : table.gaps_) gap = take();
+  for (uint64_t count = take(); count > 0; --count) {
+    const auto worker = uint32_t(take());
+    table.finished_[worker] = take();
+  }
+  for (uint64_t count = take(); count > 0; --count) {
+    const uint64_t group = take();
+    table.reached_[group] = take();
+  }
+  if (!words.empty()) throw InvalidArgumentError("ClockTable: words behind its end");
+  return table;
 }
 
 }  // namespace manta::ml

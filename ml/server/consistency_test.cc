@@ -36,8 +36,17 @@ std::vector<float> RoughGradient(uint32_t worker, uint64_t step, size_t size) {
   return gradient;
 }
 
+constexpr size_t kSize = 300;
+
+void RoughStep(ParameterWorker<>& worker, uint32_t index, uint64_t step) {
+  std::vector<float> gradient = RoughGradient(index, step, kSize);
+  const float first = worker.Pull().values[0].values<float>()[0];
+  gradient[0] += first * 1e-3f;  // depends on what it saw
+  worker.Push(gradient, 0.1f);
+  worker.Clock();
+}
+
 std::vector<float> TrainBsp(uint64_t nap_seed) {
-  constexpr size_t kSize = 300;
   const auto server = ParameterServer<>::Create(std::vector<float>(kSize, 1),
                                                 {.shards = 2, .workers = 3, .consistency = Bsp(), .average = true});
   std::vector<std::thread> threads;
@@ -47,11 +56,7 @@ std::vector<float> TrainBsp(uint64_t nap_seed) {
       ParameterWorker worker(server, index);
       for (uint64_t step = 0; step < 20; ++step) {
         std::this_thread::sleep_for(std::chrono::microseconds(random() % 500));
-        std::vector<float> gradient = RoughGradient(index, step, kSize);
-        const float first = worker.Pull().values[0].values<float>()[0];
-        gradient[0] += first * 1e-3f;  // depends on what it saw
-        worker.Push(gradient, 0.1f);
-        worker.Clock();
+        RoughStep(worker, index, step);
       }
     });
   }
@@ -65,6 +70,33 @@ std::vector<float> TrainBsp(uint64_t nap_seed) {
 TEST_F(ConsistencyTest, BspIsBitwiseTheSameWhateverTheOrderOfArrival) {
   const std::vector<float> once = TrainBsp(1);
   for (uint64_t seed = 2; seed < 6; ++seed) EXPECT_EQ(TrainBsp(seed * 17), once);
+}
+
+// Rounds in which all workers come anew, in any order, and leave.
+std::vector<float> TrainBspInRounds(uint64_t nap_seed) {
+  constexpr uint64_t kRounds = 4, kSteps = 5;
+  const auto server =
+      ParameterServer<>::Create(std::vector<float>(kSize, 1), {.shards = 2, .consistency = Bsp(), .average = true});
+  for (uint64_t round = 0; round < kRounds; ++round) {
+    server.Expect({0, 1, 2});
+    std::vector<std::jthread> threads;
+    for (uint32_t index = 0; index < 3; ++index) {
+      threads.emplace_back([=] {
+        std::mt19937_64 random(nap_seed + index + round);
+        std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
+        ParameterWorker worker(server, index);
+        for (uint64_t step = 0; step < kSteps; ++step) RoughStep(worker, index, round * kSteps + step);
+      });
+    }
+  }
+  const std::vector<float> values = server.Values();
+  EXPECT_EQ(server.Stats().updates, 2 * kRounds * kSteps);
+  return values;
+}
+
+TEST_F(ConsistencyTest, BspRepeatsWithWorkersThatAreExpectedTogether) {
+  const std::vector<float> once = TrainBspInRounds(1);
+  for (uint64_t seed = 2; seed < 6; ++seed) EXPECT_EQ(TrainBspInRounds(seed * 17), once);
 }
 
 TEST_F(ConsistencyTest, BspAppliesTheMeanOfAnIterationAsOneUpdate) {

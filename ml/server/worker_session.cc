@@ -62,7 +62,7 @@ WorkerSession::WorkerSession(ActorHandle<ParameterScheduler> scheduler, Consiste
     : scheduler_(std::move(scheduler)),
       consistency_(consistency),
       patience_(patience),
-      place_(Get(scheduler_.Call<&ParameterScheduler::Join>().Remote(worker))) {}
+      place_(Get(scheduler_.Call<&ParameterScheduler::Join>().Remote(worker, ParameterScheduler::NewNumber()))) {}
 
 WorkerSession::~WorkerSession() {
   try {

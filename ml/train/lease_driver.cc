@@ -59,6 +59,7 @@ LeaseDriver::LeaseDriver(const TrainPlan& plan, TrainCrew& crew, TrainLog& log, 
   const std::string& directory = plan.checkpoint.directory;
   crew_.MakeServer(start, directory.empty() ? "" : directory + "/server", !ledger.empty());
   Resize(plan_->scaling.workers);
+  for (Worker& worker : workers_) worker.in_clock = true;  // from the beginning
 }
 
 size_t LeaseDriver::workers() const {
@@ -72,7 +73,7 @@ void LeaseDriver::Resize(size_t workers) {
     Worker& worker = workers_[i];
     if (i < workers && !worker.wanted) {
       crew_.Start(i);
-      worker.wanted = worker.in_clock = true;
+      worker.wanted = true;
       worker.hello = crew_.Hello(i);
     } else if (i >= workers && worker.wanted) {
       crew_.Stop(i);  // its orders end with an ActorDiedError
@@ -107,9 +108,6 @@ TrainState LeaseDriver::RunAgain(const TrainPlan& plan, TrainLog& log, uint64_t 
 
 // As many leases as each may have now; who has none, and gets none, is not waited for by the others.
 void LeaseDriver::Give() {
-  const bool is_repeatable = IsRepeatable(*plan_);
-  const auto is_idle = [](const Worker& worker) { return worker.orders.empty(); };
-  if (is_repeatable && std::ranges::all_of(workers_, is_idle)) LetIdleGo();  // an epoch begins: all enter it together
   std::vector<std::pair<size_t, RowLease>> given;
   for (size_t i = 0; i < workers_.size(); ++i) {
     for (size_t held = workers_[i].orders.size(); workers_[i].is_there() && held < kLeasesAhead; ++held) {
@@ -119,23 +117,14 @@ void LeaseDriver::Give() {
       given.emplace_back(i, *lease);
     }
   }
-  if (is_repeatable) JoinServer(given);
+  std::vector<uint32_t> entering;  // together, at the beginning of an epoch
   for (const auto& [i, lease] : given) {
-    workers_[i].in_clock = true;
-    workers_[i].orders.push_back({lease, crew_.RunLease(i, lease)});
+    if (!std::exchange(workers_[i].in_clock, true)) entering.push_back(uint32_t(i));
   }
+  if (!entering.empty()) crew_.ExpectAtServer(entering);
+  for (const auto& [i, lease] : given) workers_[i].orders.push_back({lease, crew_.RunLease(i, lease)});
   LetIdleGo();
   TakeBackLast();
-}
-
-// Those that are to work are all waited for by the server before one of them begins. A join that fails, or takes too
-// long, is its worker's death, which its orders tell of.
-void LeaseDriver::JoinServer(const std::vector<std::pair<size_t, RowLease>>& given) {
-  std::vector<ObjectRef<void>> joins;
-  for (const auto& [i, lease] : given) {
-    if (!std::exchange(workers_[i].in_clock, true)) joins.push_back(crew_.JoinServer(i));
-  }
-  Wait(joins, joins.size(), std::chrono::milliseconds(int64_t(plan_->scaling.wait_seconds * 1000)));
 }
 
 // At the end, what has not begun goes to whoever is free.

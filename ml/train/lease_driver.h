@@ -48,7 +48,7 @@ class LeaseDriver final : public TrainControl {
   };
   struct Worker {
     bool wanted = false;
-    bool in_clock = true;            // others may wait for it
+    bool in_clock = false;           // others may wait for it
     ObjectRef<uint64_t> hello = {};  // while it starts
     std::deque<Order> orders = {};   // given to it, in this order
     bool is_there() const { return wanted && !hello; }
@@ -56,7 +56,6 @@ class LeaseDriver final : public TrainControl {
 
   static RowPlan PlanOfRows(const TrainPlan& plan);
   void Give();
-  void JoinServer(const std::vector<std::pair<size_t, RowLease>>& given);
   void TakeBackLast();
   void AwaitAny();
   void Look(size_t worker);

@@ -14,6 +14,9 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include "manta/internal/export.h"
 #include "manta/ml/consistency.h"
@@ -44,6 +47,8 @@ class MANTA_EXPORT ClockTable {
 
   // How many iterations all members of a group have finished; kAll if it has no members.
   uint64_t FinishedByGroup(uint64_t group) const;
+  // The same of all groups that ever had a member: [group, finished].
+  std::vector<std::pair<uint64_t, uint64_t>> FinishedByGroups() const;
   // The same of all members.
   uint64_t FinishedByAll() const;
   // The member, of the worker's group, that has finished the fewest; of several the first. REQUIRES: IsMember(worker).
@@ -52,10 +57,15 @@ class MANTA_EXPORT ClockTable {
   // one counts all above.
   const std::array<uint64_t, kGapMax + 1>& gaps() const { return gaps_; }
 
+  // All of it, and back. InvalidArgumentError: not the words of a table.
+  std::vector<uint64_t> ToWords() const;
+  static ClockTable FromWords(Consistency consistency, std::span<const uint64_t> words);
+
  private:
   Consistency consistency_;
   std::map<uint32_t, uint64_t> finished_;
-  std::map<uint64_t, uint64_t> reached_;  // by group, the most that anybody has finished: where an empty one goes on
+  // By group, all that ever had a member: the most that anybody has finished. Where an empty one goes on.
+  std::map<uint64_t, uint64_t> reached_;
   std::array<uint64_t, kGapMax + 1> gaps_{};
 };
 

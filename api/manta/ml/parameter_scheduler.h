@@ -3,8 +3,13 @@
 //
 // Its calls are of the server's own classes (ParameterServer, WorkerSession); users call those.
 //
+// With a file it outlives its process: what it decides is in the file before anybody hears of it, and calls that were
+// under way are made again. Every call may be made twice for that reason. Shards that recover say so again, by
+// themselves.
+//
 // Threads:    thread-safe: an actor that runs many calls at a time, because workers wait in them.
 // Invariants: (1) a call waits for kWaitMax at most; its caller asks again.
+// Errors:     (as TaskError) InvalidArgumentError; FileError, from all calls: the file cannot be made.
 #ifndef MANTA_ML_PARAMETER_SCHEDULER_H_
 #define MANTA_ML_PARAMETER_SCHEDULER_H_
 
@@ -17,8 +22,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -30,7 +38,7 @@ namespace manta::ml {
 // What a worker is when it has joined.
 struct WorkerPlace {
   uint32_t worker = 0;
-  uint64_t stream = 0;  // no two lives of workers have the same; from 1
+  uint64_t stream = 0;
   uint64_t finished = 0;
   uint64_t closed = 0;     // see PullHeader
   bool came_back = false;  // it was a member before, and what that one held is lost
@@ -64,16 +72,29 @@ struct SchedulerStats {
   }
 };
 
+class StateCell;
+
 class MANTA_EXPORT ParameterScheduler {
  public:
   static constexpr std::chrono::milliseconds kWaitMax{1000};
   static constexpr uint32_t kAnyWorker = ~uint32_t(0);
+  static constexpr uint32_t kWorkersMax = 4096;
 
-  ParameterScheduler(Consistency consistency, uint32_t workers);
+  // A number that nobody else draws; never 0.
+  static uint64_t NewNumber();
 
-  // kAnyWorker: the lowest index that is free. An index that is taken: its worker is dead, or leaves it to this one.
-  WorkerPlace Join(uint32_t worker);
-  // No effect if another stream has the place by now. `stream` 0: whoever has it.
+  // `path`: of the file by which it outlives its process; empty: none. `server`: a NewNumber; a file of another
+  // server's is replaced. REQUIRES: workers <= kWorkersMax.
+  ParameterScheduler(Consistency consistency, uint32_t workers, std::string path, uint64_t server);
+  ~ParameterScheduler();
+
+  // `stream`: this life of a worker, a NewNumber. kAnyWorker: as the lowest index that is free. An index that is taken:
+  // its worker is dead, or leaves it to this one. InvalidArgumentError: an index from kWorkersMax on.
+  WorkerPlace Join(uint32_t worker, uint64_t stream);
+  // All of them take part from here on, as if they had joined together at this moment; each is still to Join.
+  // InvalidArgumentError: an index from kWorkersMax on; nobody is expected then.
+  void Expect(const std::vector<uint32_t>& workers);
+  // No effect if the place is not the stream's (any more). `stream` 0: whoever has it, or is expected.
   void Leave(uint32_t worker, uint64_t stream);
   // `worker` has finished `count` iterations; waits until it may enter the next one. InvalidArgumentError: see
   // ClockTable, or another stream has its place.
@@ -81,27 +102,32 @@ class MANTA_EXPORT ParameterScheduler {
   // Waits until all members have finished `count`; whether they have.
   bool AwaitAll(uint64_t count);
 
-  // closed, by group, of all groups that ever had a member: [group, closed].
+  // See ClockTable::FinishedByGroups.
   std::vector<std::pair<uint64_t, uint64_t>> ClosedByGroup();
-  // The streams of all members.
-  std::vector<uint64_t> Streams();
   SchedulerStats Stats();
 
-  // Shard `shard` waits for pushes that its process took with it; `life` tells its restarts apart. 0: no longer.
-  void SetRecovering(uint64_t shard, uint64_t life);
+  // Shard `shard` waits for pushes that its process took with it; `life` tells its restarts apart. 0: no longer. The
+  // streams of all members: whoever has another one is gone.
+  std::vector<uint64_t> SetRecovering(uint64_t shard, uint64_t life);
   // Waits until there are recovering shards that `seen` has not; all of them, [shard, life].
   std::vector<std::pair<uint64_t, uint64_t>> AwaitRecovering(std::vector<std::pair<uint64_t, uint64_t>> seen);
 
  private:
+  using Guard = std::unique_lock<std::mutex>;
+  // Throws what keeps it from working.
+  Guard Lock();
+  void Restore();
+  void Changed();  // has it written down, and waiting calls look again
+
   std::mutex mutex_;
   std::condition_variable changed_;
   // Guarded by mutex_:
   ClockTable clocks_;
   std::map<uint32_t, uint64_t> streams_;     // of members that have joined; others are still to come
   std::map<uint64_t, uint64_t> recovering_;  // shard -> life
-  std::map<uint64_t, bool> groups_;          // that ever had a member
-  uint64_t streams_given_;
   std::chrono::nanoseconds waited_{0};
+  std::unique_ptr<StateCell> cell_;  // null: no file
+  std::exception_ptr failure_;
 };
 
 }  // namespace manta::ml

@@ -333,8 +333,7 @@ class ParameterShard {
     if (storage_->journal().size() == 0) return;
     recovery_ = std::make_unique<ShardRecovery>(storage_->journal().entries());
     recovery_began_ = std::chrono::steady_clock::now();
-    Get(scheduler_.Call<&ParameterScheduler::SetRecovering>().Remote(options_.index, CurrentContext().incarnation()),
-        kSchedulerMax);
+    SetRecovering(CurrentContext().incarnation());
   }
 
   // In the order in which they were admitted the first time: the same bits come of it.
@@ -349,7 +348,7 @@ class ParameterShard {
     for (const auto& [epoch, lease] : retired_meanwhile_) window_.Retire(epoch, lease);
     retired_meanwhile_.clear();
     WriteCheckpoint();
-    Get(scheduler_.Call<&ParameterScheduler::SetRecovering>().Remote(options_.index, uint64_t(0)), kSchedulerMax);
+    SetRecovering(0);
   }
 
   // Looks, now and then, whether workers that have missing pushes still live. With CheckpointOptions::accept_loss, goes
@@ -360,7 +359,7 @@ class ParameterShard {
     looked_ = now;
     const bool is_late = now - recovery_began_ > kRecoveryMax;
     std::vector<uint64_t> living;
-    if (!is_late) living = Get(scheduler_.Call<&ParameterScheduler::Streams>().Remote(), kSchedulerMax);
+    if (!is_late) living = SetRecovering(CurrentContext().incarnation());
     const std::vector<JournalEntry> lost = recovery_->Lost(living);
     if (lost.empty()) return;
     if (!options_.checkpoint.accept_loss) {
@@ -372,12 +371,16 @@ class ParameterShard {
     if (recovery_->is_complete()) EndRecovery();
   }
 
+  std::vector<uint64_t> SetRecovering(uint64_t life) const {
+    constexpr std::chrono::seconds kMax{60};
+    return Get(scheduler_.Call<&ParameterScheduler::SetRecovering>().Remote(options_.index, life), kMax);
+  }
+
   void RethrowFailure() const {
     if (failure_) std::rethrow_exception(failure_);
   }
 
   static constexpr std::chrono::milliseconds kLookEvery{20};
-  static constexpr std::chrono::seconds kSchedulerMax{10};
   static constexpr std::chrono::seconds kRecoveryMax{60};  // for living workers to offer what they keep
 
   Table table_;

@@ -80,6 +80,12 @@ class TableServer {
   // CheckpointOptions::directory it does nothing. FileError (as TaskError).
   std::vector<uint64_t> Checkpoint() const { return Get(CheckpointSoon()); }
 
+  // Workers `indices` take part from here on, all from the same iteration (of their group), whether they have joined or
+  // still start: nobody runs ahead of them. So a BSP training comes out the same whichever of them is the first. Who
+  // takes part already stays where it is; who does not come is to Leave.
+  void Expect(const std::vector<uint32_t>& indices) const {
+    Get(scheduler_.Call<&ParameterScheduler::Expect>().Remote(indices));
+  }
   // Worker `index` holds nobody up from here on. What it pushed stays.
   void Leave(uint32_t index) const {
     Get(LeaveSoon(index));
@@ -102,10 +108,14 @@ class TableServer {
   }
 
  protected:
-  // InvalidArgumentError: no shards, a group of 0 workers, checkpoints never, or a directory that has some.
+  // InvalidArgumentError: no shards, too many workers, a group of 0, checkpoints never, or a directory that has some.
   template <class Opt>
   void Start(const TableOptions<Opt>& options, const std::function<Table(size_t shard)>& table) {
     if (options.shards == 0) throw InvalidArgumentError("ParameterServer: 0 shards");
+    if (options.workers > ParameterScheduler::kWorkersMax) {
+      throw InvalidArgumentError("ParameterServer: " + std::to_string(options.workers) + " workers, of " +
+                                 std::to_string(ParameterScheduler::kWorkersMax) + " at most");
+    }
     if (options.consistency.kind == Consistency::kGroupSync) GroupSync(options.consistency.bound);
     const CheckpointOptions& checkpoint = options.checkpoint;
     if (!checkpoint.directory.empty() && checkpoint.every_pushes == 0) {
@@ -125,19 +135,25 @@ class TableServer {
     // Near its maker, while there is room: a worker's node may come and go.
     const std::string node = CurrentContext().node();
     if (!node.empty()) scheduler.SchedulingStrategy(NodeAffinity(node).Soft());
-    scheduler_ = scheduler.Remote(consistency_, options.workers);
-    keeps_checkpoints_ = !options.checkpoint.directory.empty();
+    keeps_checkpoints_ = !checkpoint.directory.empty();
+    // A call that had begun runs again, here and below: it has its effect once.
+    if (keeps_checkpoints_) scheduler.MaxRestarts(int(checkpoint.restarts_max)).MaxTaskRetries(-1);
+    scheduler_ = scheduler.Remote(consistency_, options.workers,
+                                  keeps_checkpoints_ ? checkpoint.directory + "/scheduler.state" : std::string(),
+                                  ParameterScheduler::NewNumber());
     for (size_t i = 0; i < options.shards; ++i) {
       ShardOptions shard{i, consistency_, options.average, options.record, options.checkpoint};
       if (!shard.record_path.empty()) shard.record_path += "." + std::to_string(i);
       Actor<Shard> actor;
       actor.NumCpus(0);
       if (!node.empty()) actor.SchedulingStrategy(NodeAffinity(node).Soft());
-      // A call that had begun runs again: a shard applies each push once.
       if (keeps_checkpoints_) actor.MaxRestarts(int(options.checkpoint.restarts_max)).MaxTaskRetries(-1);
       shards_.push_back(actor.Remote(table(i), std::move(shard), scheduler_));
     }
-    if (keeps_checkpoints_ || !options.record.empty()) Stats();  // they could read and write their files
+    if (keeps_checkpoints_ || !options.record.empty()) {  // they could read and write their files
+      ClockStats();
+      Stats();
+    }
   }
 
   // Has all shards apply the iterations that are finished.

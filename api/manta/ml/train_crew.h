@@ -70,8 +70,8 @@ class TrainCrew {
   virtual void MakeServer(const TrainState& start, const std::string& directory, bool resume) = 0;
   virtual void CheckpointServer() = 0;
   virtual ObjectRef<LeaseReport> RunLease(size_t worker, const RowLease& lease) = 0;
-  // The server waits for the worker from here on.
-  virtual ObjectRef<void> JoinServer(size_t worker) = 0;
+  // The server waits for these workers from here on; they enter together.
+  virtual void ExpectAtServer(const std::vector<uint32_t>& workers) = 0;
   // Nobody waits for the worker until it gets its next lease. `lives`: it is told, too.
   virtual void LeaveServer(size_t worker, bool lives) = 0;
   virtual void Retire(const RowLease& lease) = 0;  // committed

@@ -98,12 +98,6 @@ class TrainWorker {
       return TrainLease(order, *pushes_);
     }
   }
-  // Takes part in the server's iterations from here on, before its first lease.
-  void JoinServer(const ParameterServer<Opt>& server, uint32_t index) {
-    if constexpr (kHasServer) {
-      if (!pushes_) pushes_.emplace(server, index);
-    }
-  }
   // RunLease of Easgd.
   LeaseReport RunElasticLease(const LeaseOrder& order, const ParameterServer<Sgd>& centre, uint32_t index) {
     if constexpr (!kHasServer) {

@@ -189,8 +189,8 @@ class Trainer {
       const LeaseOrder order{.lease = lease, .push_every = std::get<ParameterServerSgd>(options_.strategy).push_every};
       return workers_[worker].template Call<&Worker::RunLease>().Remote(order, server_, uint32_t(worker));
     }
-    ObjectRef<void> JoinServer(size_t worker) override {
-      return workers_[worker].template Call<&Worker::JoinServer>().Remote(server_, uint32_t(worker));
+    void ExpectAtServer(const std::vector<uint32_t>& workers) override {
+      OfServer([&](const auto& server) { server.Expect(workers); });
     }
     void LeaveServer(size_t worker, bool lives) override {
       if (lives) workers_[worker].template Call<&Worker::LeaveServer>().Remote();
