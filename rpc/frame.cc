@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/rule.h"
 #include "base/status.h"
 #include "rpc/codec.h"
 
@@ -101,7 +102,7 @@ void FrameParser::Resize(size_t capacity) {
   if (end_ != begin_) std::memcpy(buffer.get(), buffer_.get() + begin_, end_ - begin_);
   buffer_ = std::move(buffer);
   capacity_ = capacity;
-  end_ -= begin_;
+  end_ = MANTA_RULE("frame.keeps_rest") ? end_ - begin_ : 0;
   begin_ = 0;
 }
 

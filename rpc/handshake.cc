@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/rule.h"
 #include "base/status.h"
 
 namespace manta::rpc {
@@ -113,7 +114,7 @@ std::optional<Refusal> ClientHandshake::Take(Time, const HandshakeMessage& messa
 
 std::optional<Refusal> ClientHandshake::TakeHello(const ServerHello& hello, std::vector<HandshakeMessage>* out) {
   const bool right_life = options_.server_life == 0 || options_.server_life == hello.life;
-  if (!NamesProcess(options_.server, hello.process) || !right_life) {
+  if (MANTA_RULE("handshake.addressee") && (!NamesProcess(options_.server, hello.process) || !right_life)) {
     return Refuse(Reason::kStaleIncarnation, "there is " + ToString(hello.process) + ", life " +
                                                  std::to_string(hello.life) + ", not " + ToString(options_.server) +
                                                  ", life " + std::to_string(options_.server_life));
@@ -186,7 +187,7 @@ std::optional<Refusal> ServerHandshake::CheckHello(const ClientHello& hello) con
     return Refuse(Reason::kBusy, "this process has not joined yet: come again");
   }
   const bool right_life = hello.server_life == 0 || hello.server_life == options_.self_life;
-  if (!AnswersFor(hello.server) || !right_life) {
+  if (MANTA_RULE("handshake.addressee") && (!AnswersFor(hello.server) || !right_life)) {
     return Refuse(Reason::kStaleIncarnation,
                   "this is " + ToString(options_.self) + ", life " + std::to_string(options_.self_life) + ", not " +
                       ToString(hello.server) + ", life " + std::to_string(hello.server_life));
@@ -225,7 +226,8 @@ std::optional<Refusal> ServerHandshake::FindKey(Time now, const ClientHello& hel
 
 std::optional<Refusal> ServerHandshake::TakeProof(Time now, const ClientProof& proof,
                                                   std::vector<HandshakeMessage>* out) {
-  if (!ConstantTimeEqual(proof.mac, Proof(key_, Side::kClient, *hello_, server_hello_))) {
+  const bool holds = ConstantTimeEqual(proof.mac, Proof(key_, Side::kClient, *hello_, server_hello_));
+  if (!holds && MANTA_RULE("handshake.proof")) {
     return hello_->credential == Credential::kToken
                ? Refuse(Reason::kWrongToken, "the proof does not hold: it is not the token of that id")
                : Refuse(Reason::kWrongSecret, "the proof does not hold: the client has another cluster's secret");

@@ -1,7 +1,6 @@
 #include "rpc/send_queue.h"
 
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,13 +8,34 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/rule.h"
 #include "base/socket.h"
 #include "base/status.h"
 
 namespace manta::rpc {
 namespace {
+
 constexpr size_t kRunsMax = 64;  // in one system call
+
+absl::StatusOr<size_t> WriteToSocket(int socket, std::span<const iovec> runs, std::span<const int> descriptors) {
+  if (!descriptors.empty()) {
+    const char* const data = static_cast<const char*>(runs[0].iov_base);
+    return base::SendWithFds(socket, {data, runs[0].iov_len}, descriptors);
+  }
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(runs.data());
+  message.msg_iovlen = runs.size();
+  while (true) {
+    const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+    if (sent >= 0) return static_cast<size_t>(sent);
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) return absl::UnavailableError("the socket is full");
+    // Not kUnavailable, which means full here.
+    return base::Error(absl::StatusCode::kAborted, base::Message(base::ErrnoStatus(errno, "send")));
+  }
 }
+
+}  // namespace
 
 void SendQueue::Append(FrameHeader header, const FrameBuffer* body, std::vector<base::UniqueFd> descriptors) {
   header.descriptors = static_cast<uint8_t>(descriptors.size());
@@ -71,8 +91,14 @@ SendQueue::Chunk* SendQueue::ChunkFor(size_t size) {
 }
 
 absl::Status SendQueue::Flush(int socket) {
+  return Flush([socket](std::span<const iovec> runs, std::span<const int> descriptors) {
+    return WriteToSocket(socket, runs, descriptors);
+  });
+}
+
+absl::Status SendQueue::Flush(Writer write) {
   while (!chunks_.empty()) {
-    absl::StatusOr<size_t> sent = SendSome(socket);
+    absl::StatusOr<size_t> sent = SendSome(write);
     if (absl::IsUnavailable(sent.status())) return absl::OkStatus();
     if (!sent.ok()) return sent.status();
     Sent(*sent);
@@ -80,14 +106,13 @@ absl::Status SendQueue::Flush(int socket) {
   return absl::OkStatus();
 }
 
-// kUnavailable: the socket is full.
-absl::StatusOr<size_t> SendQueue::SendSome(int socket) {
+absl::StatusOr<size_t> SendQueue::SendSome(Writer write) {
   Chunk& front = chunks_.front();
   if (!front.descriptors.empty()) {
     int fds[kFrameDescriptorsMax];
     for (size_t i = 0; i < front.descriptors.size(); ++i) fds[i] = front.descriptors[i].get();
-    absl::StatusOr<size_t> sent =
-        base::SendWithFds(socket, {front.data(), front.size}, {fds, front.descriptors.size()});
+    const iovec run = {const_cast<char*>(front.data()), front.size};
+    absl::StatusOr<size_t> sent = write({&run, 1}, {fds, front.descriptors.size()});
     if (sent.ok()) front.descriptors.clear();  // they went with the first byte; the rest follows as bytes
     return sent;
   }
@@ -97,17 +122,7 @@ absl::StatusOr<size_t> SendQueue::SendSome(int socket) {
     if (!chunk->descriptors.empty()) break;
     runs[count++] = {const_cast<char*>(chunk->data()) + chunk->begin, chunk->size - chunk->begin};
   }
-  msghdr message{};
-  message.msg_iov = runs;
-  message.msg_iovlen = count;
-  while (true) {
-    const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
-    if (sent >= 0) return static_cast<size_t>(sent);
-    if (errno == EINTR) continue;
-    if (errno == EAGAIN) return absl::UnavailableError("the socket is full");
-    // Not kUnavailable, which means full here.
-    return base::Error(absl::StatusCode::kAborted, base::Message(base::ErrnoStatus(errno, "send")));
-  }
+  return write({runs, count}, {});
 }
 
 void SendQueue::Sent(size_t size) {
@@ -117,7 +132,7 @@ void SendQueue::Sent(size_t size) {
     const size_t taken = std::min(size, front.size - front.begin);
     front.begin += taken;
     size -= taken;
-    if (front.begin != front.size) return;
+    if (front.begin != front.size && MANTA_RULE("send_queue.short_write")) return;
     if (front.own && front.capacity == kChunkBytes && !spare_) spare_ = std::move(front.own);
     chunks_.pop_front();
   }

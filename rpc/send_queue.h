@@ -10,13 +10,17 @@
 #ifndef MANTA_RPC_SEND_QUEUE_H_
 #define MANTA_RPC_SEND_QUEUE_H_
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <deque>
 #include <memory>
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/bytes.h"
 #include "base/unique_fd.h"
 #include "rpc/frame.h"
@@ -32,7 +36,13 @@ class SendQueue {
   // REQUIRES: a body sent with descriptors is not gathered.
   void Append(FrameHeader header, const FrameBuffer* body, std::vector<base::UniqueFd> descriptors);
 
-  // Writes until the queue is empty or the socket is full. An error is the connection's end.
+  // What takes bytes: as many of the runs' as it has room for, in order, at least one, and all of the descriptors with
+  // the first. kUnavailable: it is full.
+  using Writer =
+      absl::FunctionRef<absl::StatusOr<size_t>(std::span<const iovec> runs, std::span<const int> descriptors)>;
+
+  // Writes until the queue is empty or the stream is full. An error is the connection's end.
+  absl::Status Flush(Writer write);
   absl::Status Flush(int socket);
 
   bool empty() const { return chunks_.empty(); }
@@ -54,7 +64,7 @@ class SendQueue {
   void AppendBytes(const char* data, size_t size);
   // A chunk with room for `size` bytes at the end of the queue.
   Chunk* ChunkFor(size_t size);
-  absl::StatusOr<size_t> SendSome(int socket);
+  absl::StatusOr<size_t> SendSome(Writer write);
   void Sent(size_t size);
 
   std::deque<Chunk> chunks_;

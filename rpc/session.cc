@@ -155,7 +155,7 @@ Time Session::NextDeadline() const { return std::min(ack_due_, resend_at_); }
 
 void Session::OnReconnected(Time now, std::vector<Packet>* out) {
   resends_ = 0;
-  Resend(unacked_.size(), out);
+  if (MANTA_RULE("session.resend")) Resend(unacked_.size(), out);
   ArmResend(now);
   // Even with nothing to say: our last acknowledgement may have been lost with the old transport.
   if (unacked_.empty()) SendAck(out);

@@ -53,7 +53,23 @@ void ActorRoutes::Answered(ActorId actor) {
   created->second.message = {};
 }
 
+void ActorRoutes::Killed(const rpc::ActorKill& kill) {
+  if (!kill.no_restart) return;  // twice, it would end two lives
+  kills_[kill.actor] = kill;
+  if (kills_.size() > kKillsMax) kills_.erase(kills_.begin());
+}
+
+std::vector<rpc::ActorKill> ActorRoutes::KillsOf(NodeId node) const {
+  std::vector<rpc::ActorKill> kills;
+  for (auto it = kills_.lower_bound(ActorId{{node, 0}, 0}); it != kills_.end(); ++it) {
+    if (node != 0 && it->first.creator.node != node) break;
+    kills.push_back(it->second);
+  }
+  return kills;
+}
+
 void ActorRoutes::Updated(const rpc::ActorUpdate& update, bool from_head) {
+  if (update.state == rpc::ActorState::kDead) kills_.erase(update.actor);
   const auto it = watches_.find(update.actor);
   if (it == watches_.end()) {
     // The creator watches without asking.

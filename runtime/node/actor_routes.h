@@ -13,6 +13,7 @@
 #ifndef MANTA_RUNTIME_NODE_ACTOR_ROUTES_H_
 #define MANTA_RUNTIME_NODE_ACTOR_ROUTES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -26,6 +27,8 @@ namespace manta::runtime::node {
 
 class ActorRoutes {
  public:
+  static constexpr size_t kKillsMax = 4096;
+
   ActorRoutes() = default;
   ActorRoutes(const ActorRoutes&) = delete;
   ActorRoutes& operator=(const ActorRoutes&) = delete;
@@ -61,6 +64,12 @@ class ActorRoutes {
   // Their watches of actors that were created on `node`, which died.
   std::vector<rpc::ActorWatch> WatchesOf(NodeId node) const;
 
+  // ---- final kills
+  // It is on its way to the head, or to the creator's node: which may be gone already without anybody's knowing.
+  void Killed(const rpc::ActorKill& kill);
+  // Those of actors that were created on `node`, which died; 0: all. A final kill that comes twice is one.
+  std::vector<rpc::ActorKill> KillsOf(NodeId node) const;
+
   // ---- names
   void LookedUp(const rpc::ActorLookup& lookup) { lookups_[{lookup.asker, lookup.request}] = lookup; }
   // False: nobody asks (any more).
@@ -89,6 +98,7 @@ class ActorRoutes {
   std::map<ActorId, std::set<ProcessId>> early_;
   std::set<ActorId> never_;
   std::map<ActorId, Watch> watches_;
+  std::map<ActorId, rpc::ActorKill> kills_;  // at most kKillsMax
   std::map<std::pair<ProcessId, uint64_t>, rpc::ActorLookup> lookups_;
 };
 

@@ -278,6 +278,7 @@ void NodeCore::Impl::ResendToHead() {
   for (rpc::JobRegister& message : processes_.waiting()) SendHead(std::move(message));
   for (rpc::Message& message : routes_.to_head()) SendHead(std::move(message));
   for (const rpc::ActorWatch& watch : routes_.unanswered()) RouteWatch(watch);
+  for (const rpc::ActorKill& kill : routes_.KillsOf(0)) RouteKill(DaemonOf(self_), kill);
 }
 
 void NodeCore::Impl::OnMessage(ProcessId from, rpc::NodeFenced&) {

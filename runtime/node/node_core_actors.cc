@@ -357,10 +357,14 @@ void NodeCore::Impl::AnswerWatch(const rpc::ActorWatch& watch) {
 void NodeCore::Impl::RouteKill(ProcessId from, const rpc::ActorKill& kill) {
   const NodeId creator_node = kill.actor.creator.node;
   if (!IsMe(creator_node)) {
+    if (MANTA_RULE("actor.kill_outlives_route")) routes_.Killed(kill);
     if (deaths_.IsDead(DaemonOf(creator_node))) return SendHead(kill);
     return SendNode(creator_node, kill);
   }
-  if (routes_.IsAtHead(kill.actor)) return SendHead(kill);
+  if (routes_.IsAtHead(kill.actor)) {
+    if (MANTA_RULE("actor.kill_outlives_route")) routes_.Killed(kill);
+    return SendHead(kill);
+  }
   if (directory_.Find(kill.actor) == nullptr && from == kill.actor.creator) {
     routes_.NeverCreated(kill.actor);
     for (const rpc::ActorWatch& watch : routes_.TakeEarly(kill.actor)) AnswerWatch(watch);

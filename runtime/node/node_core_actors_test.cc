@@ -325,6 +325,23 @@ TEST_F(NodeActors, AnActorOnANodeThatDiesIsDead) {
   EXPECT_EQ(LastUpdate(driver_).state, ActorState::kDead);
 }
 
+TEST_F(NodeActors, AFinalKillThatWasLostWithANodeGoesToTheHead) {
+  See({Node(6, 4)});
+  const ActorId actor{{6, 1}, 1};
+  const ActorId spared{{6, 1}, 2};
+  From(driver_, rpc::ActorKill{.actor = actor, .no_restart = true});
+  From(driver_, rpc::ActorKill{.actor = spared, .no_restart = false});
+  EXPECT_THAT(Take<rpc::ActorKill>(DaemonOf(6)), SizeIs(2));
+  FromHead(rpc::NodeDied{6, "silent"});
+  const auto kills = Take<rpc::ActorKill>(kHead);
+  ASSERT_THAT(kills, SizeIs(1)) << "the other one may have come through, and would end another life";
+  EXPECT_EQ(kills[0].actor, actor);
+  Do(HeadLost{});
+  Do(HeadConnected{});
+  FromHead(rpc::NodeAccepted{kSelf, 2});
+  EXPECT_THAT(Take<rpc::ActorKill>(kHead), SizeIs(1)) << "a new head may not have heard of it";
+}
+
 TEST_F(NodeActors, ActorsOfCreatorsOnADeadNodeEnd) {
   See({Node(6, 4)});
   FromNode(6, rpc::ActorStart{Spec({6, 1}, 1), 1});

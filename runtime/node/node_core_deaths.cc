@@ -74,6 +74,7 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::NodeDied& message) {
   directory_.NodeDied(node, message.reason, &actors);
   CarryOut(actors);
   for (const rpc::ActorWatch& watch : routes_.WatchesOf(node)) RouteWatch(watch);
+  for (const rpc::ActorKill& kill : routes_.KillsOf(node)) RouteKill(DaemonOf(self_), kill);
   node::DeathTable::Output output;
   deaths_.SetNodes(peers_.alive(), peers_.newest(), &output);
   CarryOut(std::move(output));

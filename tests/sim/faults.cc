@@ -1,6 +1,7 @@
 #include "tests/sim/faults.h"
 
 #include <cstdio>
+#include <iterator>
 
 #include "rpc/codec.h"
 
@@ -29,7 +30,15 @@ void Coverage::Add(const Coverage& other) {
     for (size_t f = 0; f < kPacketFaults; ++f) socket[t][f] += other.socket[t][f];
     for (size_t f = 0; f < kRingFaults; ++f) ring[t][f] += other.ring[t][f];
   }
+  for (size_t f = 0; f < kStreamFaults; ++f) stream[f] += other.stream[f];
 }
+
+namespace {
+constexpr const char* kStreamFaultNames[] = {"short writes",  "full sockets", "bytes one by one",   "cut in a header",
+                                             "cut in a body", "reset",        "cut in a handshake", "refused",
+                                             "half open",     "strangers"};
+static_assert(std::size(kStreamFaultNames) == kStreamFaults);
+}  // namespace
 
 std::string Coverage::Table() const {
   std::string out;
@@ -46,7 +55,11 @@ std::string Coverage::Table() const {
                   static_cast<unsigned long long>(ring[t][1]));
     out += line;
   }
-  return out;
+  out += "stream connections:";
+  for (size_t f = 0; f < kStreamFaults; ++f) {
+    out += std::string(f == 0 ? " " : ", ") + kStreamFaultNames[f] + " " + std::to_string(stream[f]);
+  }
+  return out + "\n";
 }
 
 std::vector<std::string> Coverage::EmptyCells() const {
@@ -60,6 +73,9 @@ std::vector<std::string> Coverage::EmptyCells() const {
     for (size_t f = 0; f < kRingFaults; ++f) {
       if (ring_sent[t] != 0 && ring[t][f] == 0) cells.push_back(std::string(TypeName(t)) + " x " + kRing[f]);
     }
+  }
+  for (size_t f = 0; f < kStreamFaults; ++f) {
+    if (stream[f] == 0) cells.push_back(std::string("stream connections x ") + kStreamFaultNames[f]);
   }
   return cells;
 }
@@ -77,6 +93,7 @@ void FaultCounts::Add(const FaultCounts& other) {
   redis += other.redis;
   replacements += other.replacements;
   fenced += other.fenced;
+  connections += other.connections;
 }
 
 std::string FaultCounts::ToString() const {
@@ -85,7 +102,8 @@ std::string FaultCounts::ToString() const {
          std::to_string(head_kills) + ", partitions " + std::to_string(partitions) + ", beside a ring message " +
          std::to_string(ring_deaths) + ", reconnects " + std::to_string(reconnects) + ", chunks of objects " +
          std::to_string(transfers) + ", Redis " + std::to_string(redis) + ", heads replaced " +
-         std::to_string(replacements) + ", nodes fenced " + std::to_string(fenced);
+         std::to_string(replacements) + ", nodes fenced " + std::to_string(fenced) + ", connections " +
+         std::to_string(connections);
 }
 
 const char* TypeName(size_t type) { return rpc::MessageName(static_cast<uint16_t>(type)); }

@@ -17,9 +17,24 @@
 
 namespace manta::sim {
 
-// What happens to a packet on a socket.
+// What happens to a packet of a session. On a stream connection (tests/sim/cable.h): the connection breaks within it;
+// breaks behind it, before its acknowledgement; its bytes come one by one.
 enum class PacketFault : uint8_t { kLost, kTwice, kLate };
 inline constexpr size_t kPacketFaults = 3;
+// What happens to a stream connection.
+enum class StreamFault : uint8_t {
+  kShortWrite,  // the socket takes a part
+  kFull,        // ... or nothing (EAGAIN)
+  kOneByOne,    // bytes come one by one
+  kCutInHeader,
+  kCutInBody,
+  kReset,  // what has arrived and was not read is gone
+  kCutInHandshake,
+  kRefused,  // nobody listens
+  kHalfOpen,
+  kStranger,  // somebody else knocks (tests/sim/strangers.h)
+};
+inline constexpr size_t kStreamFaults = 10;
 // When the sender of a ring message dies.
 enum class RingFault : uint8_t { kDiesBefore, kDiesAfter };
 inline constexpr size_t kRingFaults = 2;
@@ -41,10 +56,17 @@ struct FaultMix {
 };
 const std::vector<FaultMix>& FaultMixes();
 
+// Whose turn it is: seeds go round.
+template <typename T>
+const T& By(uint64_t seed, const std::vector<T>& choices) {
+  return choices[seed % choices.size()];
+}
+
 struct Coverage {
   std::array<uint64_t, rpc::kMessageTypeCount> socket_sent{}, ring_sent{};
   std::array<std::array<uint64_t, kPacketFaults>, rpc::kMessageTypeCount> socket{};
   std::array<std::array<uint64_t, kRingFaults>, rpc::kMessageTypeCount> ring{};
+  std::array<uint64_t, kStreamFaults> stream{};
 
   void Add(const Coverage& other);
   // One line per message type that travels, and the cells that are empty.
@@ -55,10 +77,10 @@ struct Coverage {
 // What has been injected.
 struct FaultCounts {
   uint64_t packets = 0, worker_kills = 0, driver_kills = 0, node_kills = 0, head_kills = 0, partitions = 0,
-           ring_deaths = 0, reconnects = 0, transfers = 0, redis = 0, replacements = 0, fenced = 0;
+           ring_deaths = 0, reconnects = 0, transfers = 0, redis = 0, replacements = 0, fenced = 0, connections = 0;
   uint64_t total() const {
     return packets + worker_kills + driver_kills + node_kills + head_kills + partitions + ring_deaths + reconnects +
-           transfers + redis + replacements;
+           transfers + redis + replacements + connections;
   }
   void Add(const FaultCounts& other);
   std::string ToString() const;

@@ -29,10 +29,15 @@ using namespace manta::sim;
 constexpr uint64_t kSeeds = 500;
 constexpr size_t kProcesses = 2;
 
-// Fences, de-duplication, and the rules of tickets.
+// Fences, de-duplication, streams and who is at their ends, and the rules of tickets.
 constexpr const char* kMutants[] = {
     "session.dedup",
     "session.order",
+    "session.resend",
+    "send_queue.short_write",
+    "frame.keeps_rest",
+    "handshake.addressee",
+    "handshake.proof",
     "head.fence",
     "head.name_once",
     "head.job_once",

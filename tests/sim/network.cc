@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/status.h"
 #include "rpc/codec.h"
 #include "tests/sim/describe.h"
 
@@ -12,6 +13,8 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
+
+constexpr double kStreamRarity = 4;  // a connection that breaks costs more than a packet that is lost
 
 void DropNegative(base::ResourceSet* set) {
   const base::ResourceSet all = *set;
@@ -37,6 +40,31 @@ void Normalize(rpc::Message* message) {
 
 }  // namespace
 
+// What a pipe's cable asks, and tells.
+class Network::Ends final : public Cable::Handler {
+ public:
+  Ends(Network* network, Pipe* pipe) : network_(network), pipe_(pipe) {}
+
+  bool IsCut() const override { return network_->IsCut(host(0).machine(), host(1).machine()); }
+  bool IsThere(int side) const override { return pipe_->side[side].open && host(side).alive(); }
+  void OnLinked(int side) override { network_->Linked(pipe_, side); }
+  void OnFrame(int side, const rpc::Frame& frame) override { network_->ArriveAsFrame(pipe_, side, frame); }
+  void OnFault(StreamFault fault) override { network_->CountFault(fault); }
+  void Note(int side, std::string_view what, std::string_view data) override {
+    network_->trace_->Note(network_->queue_->now(), host(side).label(), what, data,
+                           [&] { return std::string(data) + " (to " + host(1 - side).label() + ")"; });
+  }
+  void Violate(std::string what) override {
+    network_->on_violation(host(0).label() + " and " + host(1).label() + ": " + what);
+  }
+
+ private:
+  const Host& host(int side) const { return *pipe_->side[side].host; }
+
+  Network* const network_;
+  Pipe* const pipe_;
+};
+
 Pipe* Network::MakeRing(Host* a, Host* b) {
   Pipe& pipe = pipes_.emplace_back();
   pipe.id = pipes_.size();
@@ -48,13 +76,22 @@ Pipe* Network::MakeRing(Host* a, Host* b) {
 
 Pipe* Network::MakeSocket(Host* a, Host* b) {
   Pipe* pipe = MakeRing(a, b);
-  pipe->kind = Pipe::Kind::kSocket;
+  pipe->kind = rng_.Uniform(2) == 0 ? Pipe::Kind::kStream : Pipe::Kind::kSocket;
+  Cable::Options ends;
   for (int side = 0; side < 2; ++side) {
     rpc::Session::Options options;
     options.self = {pipe->id, static_cast<uint64_t>(side)};
     options.peer = {pipe->id, static_cast<uint64_t>(1 - side)};
     options.self_life = pipe->id * 2 + static_cast<uint64_t>(side);
+    // A connection loses nothing while it lasts, and the session hears of the next one.
+    if (pipe->kind == Pipe::Kind::kStream) options.resend_after = Duration::max();
     pipe->side[side].session.emplace(options);
+    ends.ends[side] = {options.self, options.self_life};
+  }
+  if (pipe->kind == Pipe::Kind::kStream) {
+    ends.fault_share = mix_.lost;
+    pipe->ends = std::make_unique<Ends>(this, pipe);
+    pipe->cable = std::make_unique<Cable>(queue_, rng_.Fork(), ends, pipe->ends.get());
   }
   return pipe;
 }
@@ -119,12 +156,16 @@ void Network::Close(Pipe* pipe, int side) {
   closed.open = false;
   closed.unread.clear();
   closed.session.reset();
+  if (pipe->cable) pipe->cable->Close(side);
 }
 
 void Network::StopFaults() {
   mix_.lost = mix_.twice = mix_.late = 0;
   aimed_packets_.count = 0;
   ring_aims_.clear();
+  for (Pipe& pipe : pipes_) {
+    if (pipe.cable) pipe.cable->StopFaults();
+  }
   Heal();
 }
 
@@ -139,7 +180,13 @@ rpc::Message Network::RoundTrip(const Host& from, const Host& to, rpc::Message m
 }
 
 void Network::Transmit(Pipe* pipe, int from, std::vector<rpc::Packet> packets) {
-  for (const rpc::Packet& packet : packets) TransmitOne(pipe, from, packet);
+  for (const rpc::Packet& packet : packets) {
+    if (pipe->kind == Pipe::Kind::kStream) {
+      TransmitAsFrame(pipe, from, packet);
+    } else {
+      TransmitOne(pipe, from, packet);
+    }
+  }
   ArmTimer(pipe, from);
 }
 
@@ -147,7 +194,7 @@ void Network::TransmitOne(Pipe* pipe, int from, const rpc::Packet& packet) {
   const Host& sender = *pipe->side[from].host;
   const Host& receiver = *pipe->side[1 - from].host;
   if (IsCut(sender.machine(), receiver.machine())) return;
-  const std::optional<PacketFault> fault = PacketFaultOf(packet);
+  const std::optional<PacketFault> fault = PacketFaultOf(*pipe, packet);
   if (fault && packet.message) {
     ++coverage_.socket[packet.message->index()][static_cast<size_t>(*fault)];
     ++packet_faults_;
@@ -170,16 +217,61 @@ void Network::TransmitOne(Pipe* pipe, int from, const rpc::Packet& packet) {
   arrive(std::move(travelling), delay);
 }
 
-std::optional<PacketFault> Network::PacketFaultOf(const rpc::Packet& packet) {
+std::optional<PacketFault> Network::PacketFaultOf(const Pipe& pipe, const rpc::Packet& packet) {
   if (aimed_packets_.count > 0 && packet.message && packet.message->index() == aimed_packets_.type) {
     --aimed_packets_.count;
     return aimed_packets_.fault;
   }
-  const double draw = rng_.Double();
+  const double draw = rng_.Double() * (pipe.kind == Pipe::Kind::kStream ? kStreamRarity : 1);
   if (draw < mix_.lost) return PacketFault::kLost;
   if (draw < mix_.lost + mix_.twice) return PacketFault::kTwice;
   if (draw < mix_.lost + mix_.twice + mix_.late) return PacketFault::kLate;
   return std::nullopt;
+}
+
+void Network::TransmitAsFrame(Pipe* pipe, int from, const rpc::Packet& packet) {
+  const std::optional<PacketFault> fault = PacketFaultOf(*pipe, packet);
+  if (!pipe->cable->Send(from, packet, fault) || !packet.message) return;
+  ++coverage_.socket[packet.message->index()][static_cast<size_t>(*fault)];
+  ++packet_faults_;
+}
+
+void Network::CountFault(StreamFault fault) {
+  ++coverage_.stream[static_cast<size_t>(fault)];
+  connection_faults_ += fault >= StreamFault::kCutInHandshake;
+}
+
+void Network::Linked(Pipe* pipe, int side) {
+  std::vector<rpc::Packet> packets;
+  pipe->side[side].session->OnReconnected(queue_->now(), &packets);
+  Transmit(pipe, side, std::move(packets));
+}
+
+// As rpc::SessionChannel does: what a frame does not say, its connection's handshake has.
+void Network::ArriveAsFrame(Pipe* pipe, int side, const rpc::Frame& frame) {
+  const Host& sender = *pipe->side[1 - side].host;
+  const rpc::FrameHeader& header = frame.header;
+  rpc::Packet packet;
+  packet.from = {pipe->id, static_cast<uint64_t>(1 - side)};
+  packet.to = {pipe->id, static_cast<uint64_t>(side)};
+  packet.from_life = pipe->id * 2 + static_cast<uint64_t>(1 - side);
+  packet.to_life = pipe->id * 2 + static_cast<uint64_t>(side);
+  packet.seq = header.seq;
+  packet.ack = header.ack;
+  if (header.type != rpc::kAckFrameType) {
+    absl::StatusOr<rpc::Message> message = rpc::Decode(header.type, frame.body, header.body_bytes, header.capnp_bytes);
+    if (!message.ok()) return on_violation(sender.label() + " sends " + base::Message(message.status()));
+    packet.message = *std::move(message);
+  }
+  trace_->Note(queue_->now(), sender.label(), "=>", {frame.body, header.body_bytes}, [&] {
+    return pipe->side[side].host->label() + "  " + (packet.message ? Describe(*packet.message) : "ack") + " (" +
+           std::to_string(header.seq) + ", " + std::to_string(header.ack) + ")";
+  });
+  Arrive(pipe, side, std::move(packet));
+  const Pipe::Side& to = pipe->side[side];
+  if (to.session && to.session->early_messages() != 0) {
+    on_violation(to.host->label() + " is sent a message of " + sender.label() + " before its turn, on a stream");
+  }
 }
 
 void Network::Arrive(Pipe* pipe, int side, rpc::Packet packet) {

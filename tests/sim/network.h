@@ -7,6 +7,7 @@
 //   ring      ordered, lossless. What a dead sender wrote is delivered; what was written to a dead receiver is gone.
 //   socket    packets that get lost, come twice, late or out of order; rpc::Session makes messages of them. A partition
 //             loses all of them.
+//   stream    the same session over connections whose bytes come in pieces, and which break (tests/sim/cable.h).
 // Every message is encoded and decoded on its way (rpc/codec.h), and must come out as it went in.
 // Threads:    externally synchronised.
 // Invariants: (1) a host that is dead neither sends nor receives.
@@ -27,6 +28,7 @@
 #include "rpc/frame_buffer.h"
 #include "rpc/message.h"
 #include "rpc/session.h"
+#include "tests/sim/cable.h"
 #include "tests/sim/event_queue.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/trace.h"
@@ -56,7 +58,7 @@ class Host {
 
 // Two ends between two hosts. Side 0 made it.
 struct Pipe {
-  enum class Kind : uint8_t { kRing, kSocket };
+  enum class Kind : uint8_t { kRing, kSocket, kStream };
   uint64_t id = 0;
   Kind kind = Kind::kRing;
   struct Side {
@@ -65,13 +67,16 @@ struct Pipe {
     // kRing: what the other side wrote and this one has not read.
     std::deque<rpc::Message> unread;
     Time last_arrival{};
-    // kSocket
+    // kSocket, kStream
     std::optional<rpc::Session> session;
     Time timer = kInfiniteFuture;
   };
   Side side[2];
   ProcessId peer[2];  // who is at the other end, as the side's core calls it
   uint64_t tag = 0;   // for whoever made it
+  // kStream
+  std::unique_ptr<Cable::Handler> ends;
+  std::unique_ptr<Cable> cable;
 };
 
 class Network {
@@ -107,9 +112,12 @@ class Network {
   };
   void AimAtRing(RingAim aim) { ring_aims_.push_back(aim); }
   std::function<void(Host*, const std::string& why)> on_ring_death;
+  std::function<void(std::string what)> on_violation;
 
   const Coverage& coverage() const { return coverage_; }
   uint64_t packet_faults() const { return packet_faults_; }
+  // That broke one, or kept it from being made.
+  uint64_t connection_faults() const { return connection_faults_; }
   uint64_t messages() const { return messages_; }
 
  private:
@@ -119,12 +127,18 @@ class Network {
     int count = 0;
   };
 
+  class Ends;
+
   rpc::Message RoundTrip(const Host& from, const Host& to, rpc::Message message);
   void SendOnRing(Pipe* pipe, int side, rpc::Message message);
   std::optional<RingFault> RingFaultOf(const Host& sender, size_t type);
   void Transmit(Pipe* pipe, int from, std::vector<rpc::Packet> packets);
   void TransmitOne(Pipe* pipe, int from, const rpc::Packet& packet);
-  std::optional<PacketFault> PacketFaultOf(const rpc::Packet& packet);
+  void TransmitAsFrame(Pipe* pipe, int from, const rpc::Packet& packet);
+  std::optional<PacketFault> PacketFaultOf(const Pipe& pipe, const rpc::Packet& packet);
+  void CountFault(StreamFault fault);
+  void Linked(Pipe* pipe, int side);
+  void ArriveAsFrame(Pipe* pipe, int side, const rpc::Frame& frame);
   void Arrive(Pipe* pipe, int side, rpc::Packet packet);
   void ArmTimer(Pipe* pipe, int side);
   void Deliver(Pipe* pipe, int side, rpc::Message message);
@@ -142,6 +156,7 @@ class Network {
   rpc::FrameBuffer frame_;
   Coverage coverage_;
   uint64_t packet_faults_ = 0;
+  uint64_t connection_faults_ = 0;
   uint64_t messages_ = 0;
 };
 
