@@ -35,6 +35,9 @@ namespace manta::tools {
 namespace {
 
 constexpr int kRestartAttemptsMax = 3;
+constexpr int kEndedByThemselvesMax = 10;  // of those that one fault was meant for
+constexpr Duration kRecoveryMax = std::chrono::seconds(5);
+constexpr Duration kLookAgainAfter = std::chrono::milliseconds(20);
 
 struct DrillOptions {
   std::string address;
@@ -134,15 +137,32 @@ class Drill {
   }
 
   void InjectOne(const Targets& targets, const Fault& fault) {
+    // What the last fault has killed takes a moment to come back, and who was about to be hit may end by himself.
+    Time give_up_at = clock_.Now() + (count_ > 0 ? kRecoveryMax : Duration::zero());
+    int ended_by_themselves = 0;
+    while (true) {
+      const std::vector<Target> found = targets(LookAtCluster());
+      if (found.empty()) {
+        if (clock_.Now() >= give_up_at || interrupted != 0) return Fail("there is nobody to hit just now");
+        Sleep(kLookAgainAfter);
+        continue;
+      }
+      const Target& target = found[random_.Uniform(found.size())];
+      const absl::Status injected = fault(*this, target);
+      if (injected.ok()) break;
+      if (!absl::IsNotFound(injected) || ++ended_by_themselves > kEndedByThemselvesMax) {
+        return Fail(Describe(target) + ": " + base::Message(injected));
+      }
+      give_up_at = clock_.Now() + kRecoveryMax;
+    }
+    ++count_;
+  }
+
+  const runtime::ClusterHere& LookAtCluster() {
     for (const runtime::ClusterHere& now : runtime::ClustersHere(run_dir_)) {
       if (now.cluster_id == cluster_.cluster_id) cluster_ = now;
     }
-    const std::vector<Target> found = targets(cluster_);
-    if (found.empty()) return Fail("there is nobody to hit just now");
-    const Target& target = found[random_.Uniform(found.size())];
-    const absl::Status injected = fault(*this, target);
-    if (!injected.ok()) return Fail(Describe(target) + ": " + base::Message(injected));
-    ++count_;
+    return cluster_;
   }
 
   absl::Status StartAgain(const Target& target, Command command) {
