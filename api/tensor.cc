@@ -188,9 +188,11 @@ Tensor Tensor::CreateInStore(DType dtype, Shape shape) {
 
 bool Tensor::in_store() const { return storage_ != nullptr && storage_->in_store(); }
 
+bool Tensor::is_writable() const { return storage_ != nullptr && storage_.use_count() == 1 && storage_->is_writable(); }
+
 void* Tensor::raw_mutable_data() {
   if (storage_ == nullptr) return nullptr;
-  if (storage_.use_count() == 1 && storage_->is_writable()) {
+  if (is_writable()) {
     std::atomic_thread_fence(std::memory_order_acquire);  // what other owners did before they let go
     return data_;
   }

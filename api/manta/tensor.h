@@ -84,6 +84,8 @@ class MANTA_EXPORT Tensor {
   }
   const void* raw_data() const { return data_; }
 
+  // Whether they can be written where they are: the memory is this tensor's alone, and not sealed.
+  bool is_writable() const;
   // The elements, to be written; moves the tensor to memory of its own first if its memory is shared or sealed.
   template <TensorElement T>
   T* mutable_data() {

@@ -30,9 +30,19 @@ CollectiveStats Communicator::stats() const { return member().stats(); }
 const CostModel& Communicator::cost_model() const { return member().cost_model(); }
 
 Tensor Communicator::AllReduce(Tensor values, Reduction reduction, Algorithm algorithm) {
-  void* data = values.raw_mutable_data();
-  Run({CollectiveKind::kAllReduce, values.dtype(), reduction, algorithm, 0, values.size(), data, data});
-  return values;
+  const auto reduce = [&](const void* in, void* out) {
+    Run({CollectiveKind::kAllReduce, values.dtype(), reduction, algorithm, 0, values.size(), in, out});
+  };
+  if (values.is_writable() || values.empty()) {
+    void* const data = values.raw_mutable_data();
+    reduce(data, data);
+    return values;
+  }
+  // Read where they are: what others may read, too, need not be copied for that.
+  Tensor result = values.in_store() ? Tensor::CreateInStore(values.dtype(), values.shape())
+                                    : Tensor(values.dtype(), values.shape());
+  reduce(values.raw_data(), result.raw_mutable_data());
+  return result;
 }
 
 void Communicator::Barrier(Algorithm algorithm) {

@@ -35,17 +35,28 @@ class Member {
   // The median time of one, in ms.
   double AllReduceMillis(uint64_t bytes, int repeats, ml::Algorithm algorithm) {
     std::vector<float> values(bytes / sizeof(float), 0);
+    return MedianMillis(repeats, [&] { all_.AllReduce(std::span<float>(values), ml::Reduction::kSum, algorithm); });
+  }
+  // The same of a tensor that others may read: it lies in the store, sealed, and so does the result.
+  double SealedMillis(uint64_t bytes, int repeats) {
+    const Tensor values = Create<float>({int64_t(bytes / sizeof(float))});
+    const auto ref = Put(values);
+    return MedianMillis(repeats, [&] { (void)all_.AllReduce(values); });
+  }
+
+ private:
+  template <class Function>
+  double MedianMillis(int repeats, Function function) {
     std::vector<double> millis;
     for (int i = -repeats / 4 - 1; i < repeats; ++i) {
       all_.Barrier();
       const Stopwatch watch;
-      all_.AllReduce(std::span<float>(values), ml::Reduction::kSum, algorithm);
+      function();
       if (i >= 0) millis.push_back(watch.millis());
     }
     return Median(std::move(millis));
   }
 
- private:
   ml::Communicator all_;
 };
 
@@ -62,6 +73,13 @@ class Members {
     std::vector<ObjectRef<double>> millis;
     for (auto& member : members_) {
       millis.push_back(member.Call<&Member::AllReduceMillis>().Remote(uint64_t(bytes), RepeatsOf(bytes), algorithm));
+    }
+    return Get(millis)[0];
+  }
+  double SealedMillis(size_t bytes) {
+    std::vector<ObjectRef<double>> millis;
+    for (auto& member : members_) {
+      millis.push_back(member.Call<&Member::SealedMillis>().Remote(uint64_t(bytes), RepeatsOf(bytes)));
     }
     return Get(millis)[0];
   }
@@ -138,6 +156,18 @@ std::vector<Sample> BesideMemcpy(const Context& context, size_t bytes, ml::Algor
   return samples;
 }
 
+// A tensor of the store that is sealed, beside values of one's own.
+std::vector<Sample> SealedBesideOwn(const Context& context, size_t bytes) {
+  Context copy = context;
+  auto runtime = Init(copy.argc, copy.argv);
+  Members members(2);
+  std::vector<Sample> samples;
+  for (int i = 0; i < context.repeats; ++i) {
+    samples.push_back({members.SealedMillis(bytes), members.AllReduceMillis(bytes)});
+  }
+  return samples;
+}
+
 std::vector<Sample> BesideMpi(const Context& context, size_t bytes) {
   Context copy = context;
   auto runtime = Init(copy.argc, copy.argv);
@@ -168,6 +198,8 @@ void AddCollectiveBenchmarks(std::vector<Benchmark>* all) {
   beside_memcpy("allreduce_64mib", 64 * kMiB, ml::Algorithm::kAuto, 2);
   beside_memcpy("allreduce_1mib_x4", kMiB, ml::Algorithm::kAuto, 4);
   beside_memcpy("allreduce_25mib_ring", 25 * kMiB, ml::Algorithm::kRing, 2);
+  all->push_back({"allreduce_25mib_sealed", "ms", "the same of values of one's own, in place", false,
+                  [](const Context& context) { return SealedBesideOwn(context, 25 * kMiB); }});
   beside_mpi("allreduce_1mib_mpi", kMiB);
   beside_mpi("allreduce_64mib_mpi", 64 * kMiB);
 }

@@ -92,7 +92,8 @@ class MANTA_EXPORT Communicator {
                                     Algorithm algorithm = Algorithm::kAuto) {
     return Start(AllReduceOf(values, reduction, algorithm));
   }
-  // The same of a tensor of any shape, which all members have alike. In place unless its memory is shared or sealed.
+  // The same of a tensor of any shape, which all members have alike. In place if Tensor::is_writable(); else the result
+  // lies in memory of its own, of the store if `values` do, and they are read where they are: neither is copied.
   Tensor AllReduce(Tensor values, Reduction reduction = Reduction::kSum, Algorithm algorithm = Algorithm::kAuto);
 
   // `values` are size() parts of `part.size()` elements: `part` becomes the reduction of all members' part rank().
