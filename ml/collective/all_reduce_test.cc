@@ -2,15 +2,18 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <mutex>
+#include <set>
 
+#include "manta/ml/train_state.h"
 #include "ml/collective/collective_story.h"
 
 namespace manta::ml {
 namespace {
 
-constexpr Algorithm kAlgorithms[] = {Algorithm::kSharedMemory, Algorithm::kRing, Algorithm::kTree,
-                                     Algorithm::kHalvingDoubling, Algorithm::kStar};
+constexpr Algorithm kAlgorithms[] = {Algorithm::kSharedMemory,    Algorithm::kRing, Algorithm::kTree,
+                                     Algorithm::kHalvingDoubling, Algorithm::kStar, Algorithm::kHierarchical};
 
 class AllReduce : public CollectiveTest {
  protected:
@@ -127,23 +130,37 @@ TEST_F(AllReduce, IsRightForAnyTypeAndReduction) {
   }
 }
 
-TEST_F(AllReduce, IsRightForLargeValues) {
-  for (size_t members : {2, 3, 9}) {
-    const size_t count = (members < 9 ? 64 << 20 : 9 << 20) / sizeof(float);
+// All members' bits are the same, and within n eps sum|x| of the exact sum. The values repeat after kPeriod, for the
+// sake of this test's time; those above 1 MiB go through the window, and by one algorithm of messages for each n.
+TEST_F(AllReduce, IsRightFromNothingTo64MiB) {
+  constexpr size_t kPeriod = 4096, kMiB = 1 << 20;
+  for (size_t members = 1; members <= 9; ++members) {
+    std::vector<long double> bound;
+    const std::vector<long double> exact = Expected<float>(members, kPeriod, Reduction::kSum, &bound);
+    std::vector<double> sum(exact.begin(), exact.end()), most(bound.begin(), bound.end());
+    for (double& value : most) value *= double(members) * std::numeric_limits<float>::epsilon();
+    std::mutex mutex;
+    std::map<std::string, std::set<uint64_t>> hashes;  // of one operation's results
     RunMembers(members, [&](Communicator& all) {
-      for (Algorithm algorithm : {Algorithm::kSharedMemory, Algorithm::kRing, Algorithm::kHalvingDoubling}) {
-        std::vector<float> values(count);
-        for (size_t i = 0; i < count; ++i) values[i] = float((i * (all.rank() + 1)) % 1009);
-        all.AllReduce(std::span<float>(values), Reduction::kSum, algorithm);
-        size_t wrong = 0;
-        for (size_t i = 0; i < count; ++i) {
-          float expected = 0;
-          for (size_t rank = 0; rank < members; ++rank) expected += float((i * (rank + 1)) % 1009);
-          wrong += values[i] != expected;
+      const std::vector<float> mine = ValuesOf<float>(all.rank(), kPeriod);
+      for (const size_t bytes : {size_t(0), size_t(4), 64 * 1024 + size_t(4), kMiB, 16 * kMiB + 12, 64 * kMiB}) {
+        for (size_t i = 0; i < std::size(kAlgorithms); ++i) {
+          if (bytes > kMiB && i != 0 && i != 1 + members % (std::size(kAlgorithms) - 1)) continue;
+          const std::string what = std::to_string(bytes) + " bytes, " + AlgorithmName(kAlgorithms[i]);
+          std::vector<float> values(bytes / sizeof(float));
+          for (size_t k = 0; k < values.size(); ++k) values[k] = mine[k % kPeriod];
+          all.AllReduce(std::span<float>(values), Reduction::kSum, kAlgorithms[i]);
+          size_t wrong = 0;
+          for (size_t k = 0; k < values.size(); ++k) {
+            wrong += !(std::abs(double(values[k]) - sum[k % kPeriod]) <= most[k % kPeriod]);
+          }
+          EXPECT_EQ(wrong, 0u) << what << ", " << members << " members";
+          const std::lock_guard lock(mutex);
+          hashes[what].insert(HashBytes(values.data(), bytes));
         }
-        EXPECT_EQ(wrong, 0u) << AlgorithmName(algorithm);
       }
     });
+    for (const auto& [what, bits] : hashes) EXPECT_EQ(bits.size(), 1u) << what << ", " << members << " members";
   }
 }
 
@@ -169,8 +186,33 @@ TEST_F(AllReduce, TakesTensors) {
     EXPECT_EQ(sum.shape(), Shape({2, 2}));
     EXPECT_EQ(sum.values<float>()[3], 8);
     EXPECT_EQ(kept.values<float>()[3], 4) << "a shared tensor is written to";
+    // A sealed one, of the store: neither written to nor copied, and the result is of the store again.
+    for (Algorithm algorithm : kAlgorithms) {
+      Tensor sealed = Create<float>({100'000});
+      std::ranges::fill(sealed.mutable_values<float>(), float(all.rank() + 1));
+      (void)Put(sealed);
+      Tensor mean = all.AllReduce(sealed, Reduction::kMean, algorithm);
+      EXPECT_THAT(mean.values<float>(), ::testing::Each(1.5f));
+      EXPECT_TRUE(mean.in_store() && mean.is_writable());
+      EXPECT_THAT(sealed.values<float>(), ::testing::Each(float(all.rank() + 1)));
+      const float* const place = mean.data<float>();
+      const Tensor again = all.AllReduce(std::move(mean), Reduction::kSum, algorithm);
+      EXPECT_EQ(again.data<float>(), place) << "it was not reduced in place";
+      EXPECT_THAT(again.values<float>(), ::testing::Each(3.0f));
+    }
     EXPECT_THROW((void)all.AllReduce(Tensor(DType::kUint8, {3})), InvalidArgumentError);
   });
+}
+
+TEST(Algorithm, HasAName) {
+  for (Algorithm algorithm : kAlgorithms) EXPECT_EQ(AlgorithmNamed(AlgorithmName(algorithm)), algorithm);
+  EXPECT_EQ(AlgorithmNamed("auto"), Algorithm::kAuto);
+  try {
+    AlgorithmNamed("gossip");
+    FAIL() << "no error";
+  } catch (const InvalidArgumentError& error) {
+    EXPECT_THAT(error.what(), ::testing::AllOf(::testing::HasSubstr("gossip"), ::testing::HasSubstr("halving")));
+  }
 }
 
 TEST_F(AllReduce, BesideTheCallerIsDoneInOrder) {
@@ -191,15 +233,21 @@ TEST_F(AllReduce, BesideTheCallerIsDoneInOrder) {
   });
 }
 
+// 2 S (n-1)/n bytes from each member, of any size that has whole elements for all.
 TEST_F(AllReduce, RingSendsTheLeastPossible) {
-  for (size_t members : {2, 3, 5, 8}) {
+  for (size_t members = 2; members <= 9; ++members) {
     RunMembers(members, [&](Communicator& all) {
-      constexpr size_t kCount = 300'000;
-      std::vector<float> values(kCount, 1);
-      all.AllReduce(std::span<float>(values), Reduction::kSum, Algorithm::kRing);
-      const double least = 2.0 * kCount * sizeof(float) * double(members - 1) / double(members);
-      EXPECT_NEAR(double(all.stats().bytes_sent), least, 0.02 * least) << members << " members";
-      EXPECT_EQ(all.stats().messages_sent, 2 * (members - 1));
+      double before = 0;
+      for (const size_t count : {5'000, 300'000, 3'000'000}) {
+        std::vector<float> values(count, 1);
+        all.AllReduce(std::span<float>(values), Reduction::kSum, Algorithm::kRing);
+        const double sent = double(all.stats().bytes_sent) - before;
+        const double least = 2.0 * double(count * sizeof(float)) * double(members - 1) / double(members);
+        EXPECT_NEAR(sent, least, 0.02 * least) << members << " members, " << count << " values";
+        before += sent;
+      }
+      const uint64_t segments = 1 + 1 + 2;  // of 8 MiB
+      EXPECT_EQ(all.stats().messages_sent, segments * 2 * (members - 1));
     });
   }
 }

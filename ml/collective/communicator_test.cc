@@ -241,6 +241,79 @@ TEST_F(CommunicatorTest, AGroupGrows) {
   for (std::thread& other : others) other.join();
 }
 
+// Members that reduce without a pause, by each kind of waiting; the driver has them meet again.
+TEST_F(CommunicatorTest, ADriverHasTheGroupFormAnew) {
+  for (Algorithm algorithm : {Algorithm::kSharedMemory, Algorithm::kRing}) {
+    ProcessGroup group = CreateGroup(3);
+    std::thread driver([&] {
+      while (group.GetStatus().generation == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      EXPECT_THAT(ErrorOf<InvalidArgumentError>([&] { group.Reform(2); }), HasSubstr("3 members live"));
+      group.Reform();
+    });
+    RunMembers(group, 3, [&](Communicator& all) {
+      const std::string error = ErrorOf<MemberDiedError>([&] {
+        for (;;) all.Barrier(algorithm);
+      });
+      Communicator next = all.Reform(7);  // which the driver has decided otherwise
+      EXPECT_EQ(next.generation(), 2u);
+      EXPECT_EQ(next.size(), 3u);
+      EXPECT_EQ(SumOf(next, float(all.rank())), 3) << error;
+      next.Barrier();
+    });
+    driver.join();
+  }
+}
+
+// The others wait for one that hangs until the driver says that they need not.
+TEST_F(CommunicatorTest, ADriverReplacesAMemberThatHangs) {
+  for (Algorithm algorithm : {Algorithm::kSharedMemory, Algorithm::kRing}) {
+    ProcessGroup group = CreateGroup(3);
+    std::atomic<int> waiting = 0, replaced = 0;
+    std::thread replacement([&] {
+      while (waiting < 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      EXPECT_THAT(ErrorOf<InvalidArgumentError>([&] { group.Reform(3, {3}); }), HasSubstr("member 3 of 3"));
+      group.Reform(3, {1});
+      Communicator mine = group.Join(1);
+      EXPECT_EQ(SumOf(mine, 10), 12);
+      mine.Barrier();
+    });
+    RunMembers(group, 3, [&](Communicator& all) {
+      if (all.rank() == 1) {
+        while (replaced < 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        ErrorOf<MemberDiedError>([&] {
+          for (;;) all.Barrier(algorithm);  // the first may still end well: the others had come
+        });
+        EXPECT_THAT(ErrorOf<MemberDiedError>([&] { all.Reform(); }), HasSubstr("no member"));
+        return;
+      }
+      ++waiting;
+      ErrorOf<MemberDiedError>([&] { all.Barrier(algorithm); });
+      Communicator rest = all.Reform();
+      EXPECT_EQ(rest.size(), 3u);
+      EXPECT_EQ(rest.rank(), all.rank());
+      EXPECT_EQ(SumOf(rest, 1), 12);
+      rest.Barrier();
+      ++replaced;
+    });
+    replacement.join();
+    EXPECT_THAT(group.GetStatus().generation, 2u);
+  }
+}
+
+TEST_F(CommunicatorTest, ADriverBeginsWithoutOneThatDoesNotCome) {
+  ProcessGroup group = CreateGroup(3);
+  EXPECT_THROW(group.Reform(), InvalidArgumentError);
+  EXPECT_THROW(group.Reform(ProcessGroup::kMembersMax + 1), InvalidArgumentError);
+  EXPECT_THROW(ProcessGroup().Reform(), InvalidArgumentError);
+  group.Reform(2);
+  RunMembers(group, 2, [&](Communicator& all) {
+    EXPECT_EQ(all.generation(), 1u);
+    EXPECT_EQ(all.size(), 2u);
+    EXPECT_EQ(SumOf(all, 1), 2);
+    all.Barrier();
+  });
+}
+
 TEST_F(CommunicatorTest, ARankThatIsTakenIsRefused) {
   ProcessGroup group = CreateGroup(2);
   RunMembers(group, 2, [&](Communicator& all) {
@@ -302,9 +375,17 @@ TEST(CostModel, PrefersFewStepsForLittleAndFewBytesForMuch) {
   EXPECT_EQ(model.Choose(64 << 20), Algorithm::kRing);
   EXPECT_DOUBLE_EQ(model.Predict(Algorithm::kRing, 7000), 2 * 6 * (20e-6 + 1000e-9));
   EXPECT_DOUBLE_EQ(model.Predict(Algorithm::kTree, 1000), 2 * 3 * (20e-6 + 1000e-9));
-  model.shares_window = true;
   model.window_seconds = 1e-6;
   model.window_byte_seconds = 0.2e-9;
+  EXPECT_EQ(model.Choose(64 << 20), Algorithm::kRing) << "no two members share a node, or all do";
+  model.nodes = 2;
+  EXPECT_EQ(model.OfLeaders().members, 2u);
+  EXPECT_DOUBLE_EQ(model.Predict(Algorithm::kHierarchical, 1000), 2 * (1e-6 + 0.2e-6) + 2 * (20e-6 + 0.5e-6));
+  EXPECT_EQ(model.Choose(64 << 20), Algorithm::kHierarchical);
+  model.nodes = 7;
+  EXPECT_EQ(model.Choose(64 << 20), Algorithm::kRing);
+  model.nodes = 1;
+  model.shares_window = true;
   EXPECT_EQ(model.Choose(64 << 20), Algorithm::kSharedMemory);
 }
 

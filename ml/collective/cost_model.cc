@@ -6,11 +6,16 @@
 #include <cstdio>
 #include <limits>
 
+#include "manta/error.h"
+
 namespace manta::ml {
 namespace {
 
-constexpr std::array kChoices = {Algorithm::kSharedMemory, Algorithm::kHalvingDoubling, Algorithm::kRing,
-                                 Algorithm::kTree, Algorithm::kStar};
+constexpr std::array kChoices = {Algorithm::kSharedMemory, Algorithm::kHierarchical, Algorithm::kHalvingDoubling,
+                                 Algorithm::kRing,         Algorithm::kTree,         Algorithm::kStar};
+// By their numbers.
+constexpr std::array kAlgorithmNames = {"auto", "ring",          "tree",        "halving-doubling",
+                                        "star", "shared-memory", "hierarchical"};
 
 template <class... Values>
 std::string Format(const char* format, Values... values) {
@@ -26,9 +31,14 @@ const char* ReductionName(Reduction reduction) {
   return kNames[static_cast<size_t>(reduction)];
 }
 
-const char* AlgorithmName(Algorithm algorithm) {
-  constexpr const char* kNames[] = {"auto", "ring", "tree", "halving-doubling", "star", "shared-memory"};
-  return kNames[static_cast<size_t>(algorithm)];
+const char* AlgorithmName(Algorithm algorithm) { return kAlgorithmNames[static_cast<size_t>(algorithm)]; }
+
+Algorithm AlgorithmNamed(const std::string& name) {
+  const auto* const found = std::find(kAlgorithmNames.begin(), kAlgorithmNames.end(), name);
+  if (found != kAlgorithmNames.end()) return static_cast<Algorithm>(found - kAlgorithmNames.begin());
+  std::string names;
+  for (const char* each : kAlgorithmNames) names += (names.empty() ? "" : ", ") + std::string(each);
+  throw InvalidArgumentError("algorithm " + name + ": there is none of this name; there are " + names);
 }
 
 double CostModel::Predict(Algorithm algorithm, size_t bytes) const {
@@ -38,6 +48,7 @@ double CostModel::Predict(Algorithm algorithm, size_t bytes) const {
   const double alpha = message_seconds;
   const double beta = message_byte_seconds;
   const uint64_t power = std::bit_floor(members);
+  constexpr double kNever = std::numeric_limits<double>::infinity();
   switch (algorithm) {
     case Algorithm::kAuto:
       return Predict(Choose(bytes), bytes);
@@ -53,9 +64,19 @@ double CostModel::Predict(Algorithm algorithm, size_t bytes) const {
     case Algorithm::kStar:
       return 2 * alpha + 2 * (n - 1) * beta * s;
     case Algorithm::kSharedMemory:
-      return shares_window ? window_seconds + window_byte_seconds * s : std::numeric_limits<double>::infinity();
+      return shares_window ? window_seconds + window_byte_seconds * s : kNever;
+    case Algorithm::kHierarchical:
+      if (nodes <= 1 || nodes >= members || window_seconds == 0) return kNever;
+      return 2 * (window_seconds + window_byte_seconds * s) + OfLeaders().Predict(Algorithm::kAuto, bytes);
   }
-  return std::numeric_limits<double>::infinity();
+  return kNever;
+}
+
+CostModel CostModel::OfLeaders() const {
+  CostModel leaders = *this;
+  leaders.members = nodes;
+  leaders.shares_window = false;
+  return leaders;
 }
 
 Algorithm CostModel::Choose(size_t bytes) const {
@@ -67,10 +88,11 @@ std::string CostModel::ToString() const {
   if (members == 0) return "cost model: not measured\n";
   std::string text = Format("cost model of %d members, all at the same time\n", static_cast<int>(members));
   text += Format("  message  %8.1f us + %7.3f ms/MiB\n", message_seconds * 1e6, message_byte_seconds * 1e3 * (1 << 20));
-  if (shares_window) {
-    text += Format("  window   %8.1f us + %7.3f ms/MiB\n", window_seconds * 1e6, window_byte_seconds * 1e3 * (1 << 20));
+  if (window_seconds != 0) {
+    text += Format("  window   %8.1f us + %7.3f ms/MiB", window_seconds * 1e6, window_byte_seconds * 1e3 * (1 << 20));
+    text += shares_window ? "\n" : Format(", within each of %d nodes\n", static_cast<int>(nodes));
   } else {
-    text += "  window   none: the members are on several nodes\n";
+    text += nodes > 1 ? "  window   none: each member is on a node of its own\n" : "  window   none\n";
   }
   text += "  us of an AllReduce of so many bytes by each algorithm\n       bytes";
   for (Algorithm algorithm : kChoices) text += Format("%18s", AlgorithmName(algorithm));

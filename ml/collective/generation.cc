@@ -18,6 +18,8 @@ using std::chrono::steady_clock;
 
 // How long a wait lasts before it looks at the others.
 constexpr milliseconds kSlice(100);
+// Between two questions whether the group is recalled.
+constexpr milliseconds kAskPause(200);
 // How long to wait for what was posted to arrive.
 constexpr milliseconds kFlushTime(2000);
 // Of so many messages the arrival is waited for; those before them have arrived, too: calls of one process keep order.
@@ -48,11 +50,6 @@ std::shared_ptr<Generation> Generation::Begin(View view) {
     });
   }
   return generation;
-}
-
-bool Generation::is_on_one_node() const {
-  return std::all_of(view_.seats.begin(), view_.seats.end(),
-                     [&](const Seat& seat) { return seat.node == view_.seats[0].node; });
 }
 
 void Generation::OnCompanionDeath(size_t member, const std::string& how) {
@@ -94,8 +91,26 @@ void Generation::LookAtOthers() {
   ThrowIfEnded();
 }
 
+void Generation::LookForRecall() {
+  bool is_recalled = false;
+  {
+    base::MutexLock lock(&mutex_);
+    if (asked_) {
+      if (Wait(std::vector{asked_}, 1, milliseconds(0)).ready.empty()) return;
+      const Result<bool> answer = TryGet(std::exchange(asked_, {}));
+      is_recalled = answer.ok() && *answer;  // a companion's death has a sign of its own
+    } else if (const TimePoint now = steady_clock::now(); now >= ask_next_) {
+      ask_next_ = now + kAskPause;
+      asked_ = companion(rank()).Call<&RankActor::IsRecalled>().Remote(view_.generation);
+    }
+  }
+  if (is_recalled) Fail(rank(), "was called back: the group is formed anew, call Reform");
+  ThrowIfEnded();
+}
+
 void Generation::Check(TimePoint deadline, size_t member, const std::string& what) {
   LookAtOthers();
+  LookForRecall();
   if (steady_clock::now() < deadline) return;
   throw TimeoutError(ErrorCode::kTimeout, what + ": member " + std::to_string(member) + " (" +
                                               view_.seats[member].process +

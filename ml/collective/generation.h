@@ -2,8 +2,9 @@
 //
 // Problem:    whoever waits must hear of a death, wherever it waits, and everybody must give up the same generation.
 // Signs:      a companion's death (OnDeath; any node, some 10 ms); the pidfd of a member on this node, looked at by who
-//             waits; MarkGone and Window::Abandon of one that leaves or gives up. The first sign that comes is the
-//             verdict, which every later operation throws.
+//             waits; MarkGone and Window::Abandon of one that leaves or gives up; a Recall of the group's, for which
+//             the companion is asked now and then. The first sign that comes is the verdict, which every later
+//             operation throws.
 // Threads:    thread-safe.
 #ifndef MANTA_ML_COLLECTIVE_GENERATION_H_
 #define MANTA_ML_COLLECTIVE_GENERATION_H_
@@ -34,7 +35,6 @@ class Generation {
   const View& view() const { return view_; }
   size_t rank() const { return view_.rank; }
   size_t size() const { return view_.seats.size(); }
-  bool is_on_one_node() const;
 
   // The first verdict stays.
   void End(std::exception_ptr verdict);
@@ -43,6 +43,9 @@ class Generation {
   void ThrowIfEnded() const;
   // Throws, and makes it the verdict, when a member of this node has died.
   void LookAtOthers();
+  // The same when the group has been recalled. Does not wait: it asks at most every kAskPause, and looks at the answer
+  // later.
+  void LookForRecall();
   // The same, and a TimeoutError that says what was waited for when it is past `deadline`.
   void Check(TimePoint deadline, size_t member, const std::string& what);
 
@@ -69,6 +72,8 @@ class Generation {
   mutable base::Mutex mutex_;
   std::exception_ptr verdict_ MANTA_GUARDED_BY(mutex_);
   std::deque<ObjectRef<bool>> posted_ MANTA_GUARDED_BY(mutex_);  // the newest
+  ObjectRef<bool> asked_ MANTA_GUARDED_BY(mutex_);               // whether it is recalled
+  TimePoint ask_next_ MANTA_GUARDED_BY(mutex_);
 };
 
 }  // namespace manta::ml::internal

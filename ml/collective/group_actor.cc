@@ -20,6 +20,11 @@ std::string JoinRanks(const std::vector<uint64_t>& ranks) {
 
 Admission Refuse(Admission::Outcome outcome, std::string message) { return {outcome, std::move(message), {}}; }
 
+Admission RefuseFewer(uint64_t members, uint64_t living) {
+  return Refuse(Admission::Outcome::kInvalid, "Reform(" + std::to_string(members) + "): " + std::to_string(living) +
+                                                  " members live; the others must Leave first");
+}
+
 }  // namespace
 
 GroupActor::GroupActor(uint64_t members, uint64_t timeout_ms) : timeout_(timeout_ms) {
@@ -72,23 +77,58 @@ Admission GroupActor::Reform(uint64_t generation, uint64_t rank, uint64_t member
     return Refuse(Admission::Outcome::kDied, "is no member of the group's newest generation any more");
   }
   const uint64_t living = state_->seats.size() - state_->gone.size();
-  if (members != 0 && members < living) {
-    return Refuse(Admission::Outcome::kInvalid, "Reform(" + std::to_string(members) + "): " + std::to_string(living) +
-                                                    " members live; the others must Leave first");
+  if (!state_->is_recalled) {
+    if (members != 0 && members < living) return RefuseFewer(members, living);
+    if (state_->wanted && *state_->wanted != members) {
+      return Refuse(Admission::Outcome::kInvalid, "Reform(" + std::to_string(members) +
+                                                      "): another member called Reform(" +
+                                                      std::to_string(*state_->wanted) + ")");
+    }
+    state_->wanted = members;
   }
-  if (state_->wanted && *state_->wanted != members) {
-    return Refuse(Admission::Outcome::kInvalid, "Reform(" + std::to_string(members) +
-                                                    "): another member called Reform(" +
-                                                    std::to_string(*state_->wanted) + ")");
-  }
-  state_->wanted = members;
   state_->callers.insert(rank);
   Admission admission = AwaitPlace(state_->seats[rank].companion.ToString(), generation);
   if (admission.outcome == Admission::Outcome::kTimeout) {
     state_->callers.erase(rank);
-    if (state_->callers.empty()) state_->wanted.reset();
+    if (state_->callers.empty() && !state_->is_recalled) state_->wanted.reset();
   }
   return admission;
+}
+
+Admission GroupActor::Recall(uint64_t members, const std::vector<uint64_t>& without) {
+  std::vector<Seat> recalled;
+  uint64_t generation = 0;
+  {
+    base::MutexLock lock(&state_->mutex);
+    const std::string call = "Reform(" + std::to_string(members) + "): ";
+    std::set<uint64_t> living;
+    for (uint64_t rank = 0; rank < state_->seats.size(); ++rank) {
+      if (state_->IsGone(rank)) continue;
+      living.insert(rank);
+      recalled.push_back(state_->seats[rank]);
+    }
+    for (const uint64_t rank : without) {
+      if (rank >= state_->seats.size()) {
+        return Refuse(Admission::Outcome::kInvalid,
+                      call + "without member " + std::to_string(rank) + " of " + std::to_string(state_->seats.size()));
+      }
+      living.erase(rank);
+    }
+    if (members > ProcessGroup::kMembersMax || (members == 0 && living.empty())) {
+      return Refuse(Admission::Outcome::kInvalid, call + std::to_string(living.size()) +
+                                                      " members live; a group has 1 to " +
+                                                      std::to_string(ProcessGroup::kMembersMax));
+    }
+    if (members != 0 && members < living.size()) return RefuseFewer(members, living.size());
+    for (const uint64_t rank : without) state_->Drop(state_->seats[rank].companion.ToString(), "was given up");
+    state_->wanted = members;
+    state_->is_recalled = true;
+    generation = state_->generation;
+    state_->TryForm();
+    state_->changed.NotifyAll();
+  }
+  for (const Seat& seat : recalled) seat.companion.Call<&RankActor::Recall>().Remote(generation);
+  return {};
 }
 
 Admission GroupActor::AwaitPlace(const std::string& companion, uint64_t after) {
@@ -171,7 +211,8 @@ void GroupActor::State::Form(std::vector<Seat> next) {
   gone.clear();
   callers.clear();
   wanted.reset();
-  window = SharedMemory();
+  is_recalled = false;
+  windows.clear();
   opened.clear();
   refusal.clear();
   places.clear();
@@ -186,6 +227,12 @@ void GroupActor::State::Form(std::vector<Seat> next) {
 
 void GroupActor::State::OnGone(const std::string& companion, const std::string& how) {
   base::MutexLock lock(&mutex);
+  Drop(companion, how);
+  TryForm();
+  changed.NotifyAll();
+}
+
+void GroupActor::State::Drop(const std::string& companion, const std::string& how) {
   joiners.erase(companion);
   std::erase(arrivals, companion);
   if (auto place = places.find(companion); place != places.end()) {
@@ -193,8 +240,6 @@ void GroupActor::State::OnGone(const std::string& companion, const std::string& 
     callers.erase(place->second);
     places.erase(place);
   }
-  TryForm();
-  changed.NotifyAll();
 }
 
 // For the error of one who waited in vain.
@@ -218,16 +263,16 @@ void GroupActor::Leave(uint64_t generation, uint64_t rank) {
   state_->OnGone(companion, "left");
 }
 
-void GroupActor::ShowWindow(uint64_t generation, const SharedMemory& memory) {
+void GroupActor::ShowWindow(uint64_t generation, uint64_t leader, const SharedMemory& memory) {
   base::MutexLock lock(&state_->mutex);
-  if (generation == state_->generation) state_->window = memory;
+  if (generation == state_->generation) state_->windows[leader] = memory;
   state_->changed.NotifyAll();
 }
 
-WindowOffer GroupActor::TakeWindow(uint64_t generation) {
+WindowOffer GroupActor::TakeWindow(uint64_t generation, uint64_t leader) {
   const TimePoint deadline = Deadline();
   base::MutexLock lock(&state_->mutex);
-  while (generation == state_->generation && state_->gone.empty() && !state_->window) {
+  while (generation == state_->generation && state_->gone.empty() && !state_->windows.contains(leader)) {
     const auto left = deadline - steady_clock::now();
     if (left.count() <= 0) break;
     state_->changed.WaitFor(&state_->mutex, left);
@@ -235,7 +280,9 @@ WindowOffer GroupActor::TakeWindow(uint64_t generation) {
   WindowOffer offer;
   offer.is_broken = generation != state_->generation || !state_->gone.empty();
   if (!state_->gone.empty()) offer.gone = state_->gone.begin()->first;
-  if (!offer.is_broken) offer.memory = state_->window;
+  if (auto window = state_->windows.find(leader); !offer.is_broken && window != state_->windows.end()) {
+    offer.memory = window->second;
+  }
   return offer;
 }
 

@@ -3,7 +3,7 @@
 //   no generation --1--> forming --2--> generation g --3--> broken --4--> forming --2--> generation g + 1
 //
 //   1 members Join          2 every seat is taken
-//   3 a member dies (its companion does) or leaves         4 members that live call Reform; also without 3
+//   3 a member dies (its companion does) or leaves; Recall  4 members that live call Reform; also without 3
 //
 // Invariants: (1) a generation's seats never change. (2) A generation forms only when every member of the one before
 //             that lives has asked for it: nobody is left waiting in the old one.
@@ -102,10 +102,15 @@ class GroupActor {
   Admission Reform(uint64_t generation, uint64_t rank, uint64_t members);
   void Leave(uint64_t generation, uint64_t rank);
 
-  // Of the newest generation: a member shows its window, the others take it, and all say whether they could open it
-  // (`refusal` empty) and learn whether everyone could.
-  void ShowWindow(uint64_t generation, const SharedMemory& memory);
-  WindowOffer TakeWindow(uint64_t generation);
+  // Ends the newest generation, and says of how many the next one is, whatever its members say when they call Reform;
+  // 0: of those that live. `without`: ranks that count as dead from now on. Outcome: kAdmitted, without a view, or
+  // kInvalid.
+  Admission Recall(uint64_t members, const std::vector<uint64_t>& without);
+
+  // Of the newest generation: the leader of each node with several members shows its window, the others of the node
+  // take it, and all members say whether they could open theirs (`refusal` empty) and learn whether everyone could.
+  void ShowWindow(uint64_t generation, uint64_t leader, const SharedMemory& memory);
+  WindowOffer TakeWindow(uint64_t generation, uint64_t leader);
   WindowOffer AgreeOnWindow(uint64_t generation, uint64_t rank, const std::string& refusal);
 
   void SetModel(const CostModel& model);
@@ -128,10 +133,11 @@ class GroupActor {
     std::map<uint64_t, std::string> gone MANTA_GUARDED_BY(mutex);  // rank -> "died", "left"
     std::vector<std::string> arrivals MANTA_GUARDED_BY(mutex);     // joiners in the order of their coming
     std::map<std::string, Joiner> joiners MANTA_GUARDED_BY(mutex);
-    std::set<uint64_t> callers MANTA_GUARDED_BY(mutex);              // ranks that wait in Reform
-    std::optional<uint64_t> wanted MANTA_GUARDED_BY(mutex);          // members of the next generation; 0: survivors
-    std::map<std::string, uint64_t> places MANTA_GUARDED_BY(mutex);  // companion -> rank in the newest generation
-    SharedMemory window MANTA_GUARDED_BY(mutex);
+    std::set<uint64_t> callers MANTA_GUARDED_BY(mutex);                // ranks that wait in Reform
+    std::optional<uint64_t> wanted MANTA_GUARDED_BY(mutex);            // members of the next generation; 0: survivors
+    std::map<std::string, uint64_t> places MANTA_GUARDED_BY(mutex);    // companion -> rank in the newest generation
+    bool is_recalled MANTA_GUARDED_BY(mutex) = false;                  // `wanted` is Recall's
+    std::map<uint64_t, SharedMemory> windows MANTA_GUARDED_BY(mutex);  // by leader
     std::set<uint64_t> opened MANTA_GUARDED_BY(mutex);
     std::string refusal MANTA_GUARDED_BY(mutex);
     CostModel model MANTA_GUARDED_BY(mutex);
@@ -141,6 +147,7 @@ class GroupActor {
     std::vector<uint64_t> TryForm() MANTA_REQUIRES(mutex);
     void Form(std::vector<Seat> next) MANTA_REQUIRES(mutex);
     void OnGone(const std::string& companion, const std::string& how);
+    void Drop(const std::string& companion, const std::string& how) MANTA_REQUIRES(mutex);
     std::string Missing() MANTA_REQUIRES(mutex);
   };
 

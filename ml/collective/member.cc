@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "manta/ml/error.h"
-#include "ml/collective/message_collectives.h"
+#include "ml/collective/hierarchical.h"
 #include "ml/collective/window_collectives.h"
 
 namespace manta::ml::internal {
@@ -29,10 +29,31 @@ bool CanDo(CollectiveKind kind, Algorithm algorithm) {
       return kind != CollectiveKind::kReduceScatter && kind != CollectiveKind::kAllGather;
     case Algorithm::kHalvingDoubling:
       return kind == CollectiveKind::kAllReduce || kind == CollectiveKind::kBarrier;
+    case Algorithm::kHierarchical:
+      return kind == CollectiveKind::kAllReduce;
     case Algorithm::kAuto:
       break;
   }
   return false;
+}
+
+// By messages, where costs are not known.
+Algorithm UnmeasuredAlgorithm(size_t bytes) { return bytes < 1 << 20 ? Algorithm::kHalvingDoubling : Algorithm::kRing; }
+
+// What costs are measured with.
+constexpr size_t kSmallBytes = 64;
+constexpr size_t kLargeBytes = 512 << 10;
+
+// Of several times the shortest, in seconds: the others tell of what else the machine did.
+template <class Run>
+double Shortest(int repeats, Run run) {
+  double seconds = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < repeats; ++i) {
+    const auto start = steady_clock::now();
+    run();
+    seconds = std::min(seconds, std::chrono::duration<double>(steady_clock::now() - start).count());
+  }
+  return seconds;
 }
 
 }  // namespace
@@ -116,11 +137,8 @@ void Member::Execute(const Operation& operation) {
   deadline_ = steady_clock::now() + options_.timeout;
   Traffic traffic;
   try {
-    if (operation.algorithm == Algorithm::kSharedMemory) {
-      traffic.bytes = RunOnWindow(*window_, size(), rank(), operation, label);
-    } else {
-      traffic = RunByMessages(*generation_, operation, label, deadline_);
-    }
+    generation_->LookForRecall();
+    traffic = DoOperation(operation, label);
   } catch (const std::exception& error) {
     GiveUp(std::current_exception(), std::string("gave up: ") + error.what());
     generation_->ThrowIfEnded();
@@ -131,6 +149,22 @@ void Member::Execute(const Operation& operation) {
   stats_.bytes_sent += traffic.bytes;
   stats_.last_algorithm = operation.algorithm;
   if (operation.algorithm != Algorithm::kSharedMemory) stats_.longest_chain = traffic.chain;
+}
+
+Traffic Member::DoOperation(const Operation& operation, const Label& label) {
+  switch (operation.algorithm) {
+    case Algorithm::kSharedMemory:
+      return {.bytes = RunOnWindow(*window_, operation, label)};
+    case Algorithm::kHierarchical: {
+      const size_t bytes = operation.count * ItemBytes(operation.dtype);
+      const Algorithm among_leaders =
+          model_.members != 0 ? model_.OfLeaders().Choose(bytes) : UnmeasuredAlgorithm(bytes);
+      return RunHierarchical(*generation_, nodes_, window_ ? &*window_ : nullptr, among_leaders, operation, label,
+                             deadline_);
+    }
+    default:
+      return RunByMessages(*generation_, operation, label, deadline_);
+  }
 }
 
 void Member::ExecuteAlone(const Operation& operation) const {
@@ -154,25 +188,29 @@ Operation Member::Resolved(const Operation& given) const {
     throw InvalidArgumentError(Label::Of(operation, operations_ + 1).ToString() +
                                ": this algorithm does not do that; see communicator.h");
   }
-  if (operation.algorithm == Algorithm::kSharedMemory && !window_ && size() > 1) {
-    throw InvalidArgumentError("shared-memory: the group has no window: " + no_window_);
+  if (size() == 1) return operation;
+  if (operation.algorithm == Algorithm::kSharedMemory && !shares_window()) {
+    throw InvalidArgumentError("shared-memory: the group has no window: " +
+                               (nodes_.is_one_node() ? no_window_ : "its members are on several nodes"));
+  }
+  if (operation.algorithm == Algorithm::kHierarchical && !no_window_.empty()) {
+    throw InvalidArgumentError("hierarchical: a node of the group has no window: " + no_window_);
   }
   return operation;
 }
 
 Algorithm Member::Chosen(const Operation& operation) const {
   const size_t bytes = operation.count * ItemBytes(operation.dtype);
-  constexpr size_t kLargeBytes = 1 << 20;
   switch (operation.kind) {
     case CollectiveKind::kAllReduce:
       if (model_.members != 0) return model_.Choose(bytes);
-      if (window_ || size() == 1) return Algorithm::kSharedMemory;
-      return bytes < kLargeBytes ? Algorithm::kHalvingDoubling : Algorithm::kRing;
+      if (shares_window() || size() == 1) return Algorithm::kSharedMemory;
+      return UnmeasuredAlgorithm(bytes);
     case CollectiveKind::kReduceScatter:
     case CollectiveKind::kAllGather:
-      return window_ || size() == 1 ? Algorithm::kSharedMemory : Algorithm::kRing;
+      return shares_window() || size() == 1 ? Algorithm::kSharedMemory : Algorithm::kRing;
     default:
-      return window_ || size() == 1 ? Algorithm::kSharedMemory : Algorithm::kTree;
+      return shares_window() || size() == 1 ? Algorithm::kSharedMemory : Algorithm::kTree;
   }
 }
 
@@ -218,7 +256,10 @@ void Member::Receive(void* values, size_t bytes, size_t from, uint32_t tag) {
 // ---------------------------------------------------------------- beginning and end
 
 Member::Member(ActorHandle<GroupActor> meeting, View view, const Options& options)
-    : meeting_(std::move(meeting)), options_(options), generation_(Generation::Begin(std::move(view))) {
+    : meeting_(std::move(meeting)),
+      options_(options),
+      generation_(Generation::Begin(std::move(view))),
+      nodes_(generation_->view().seats, generation_->rank()) {
   model_ = generation_->view().model;
   if (size() == 1) return;
   try {
@@ -241,85 +282,66 @@ Member::~Member() {
   StopThread();
 }
 
-// One member makes the window, the others open it; it is used if all could.
+// The leader of a node with several members makes the window, the others open it; windows are used if all could open
+// theirs, on all nodes.
 void Member::OpenWindow() {
-  const auto limit = options_.timeout + kGrace;
-  auto end_if_broken = [&](const WindowOffer& offer) {
-    if (!offer.is_broken) return;
-    throw MemberDiedError(offer.gone,
-                          "(" + generation_->view().seats.at(offer.gone).process + ") died or left when the group met");
-  };
   std::string refusal;
-  if (!generation_->is_on_one_node()) {
-    no_window_ = "its members are on several nodes";
-    return;
-  }
-  auto check = [this](size_t member) { generation_->Check(deadline_, member, "a collective"); };
-  SharedMemory memory;
-  if (rank() == 0) {
-    memory = Window::Make(size());
-    Get(meeting_.Call<&GroupActor::ShowWindow>().Remote(generation(), memory), limit);
-  } else {
-    const WindowOffer offer = Get(meeting_.Call<&GroupActor::TakeWindow>().Remote(generation()), limit);
-    end_if_broken(offer);
-    memory = offer.memory;
-  }
-  try {
-    window_.emplace(memory, size(), rank(), check);
-  } catch (const Error& error) {
-    refusal = generation_->view().seats[rank()].process + ": " + error.what();
+  if (nodes_.here().size() > 1) {
+    const SharedMemory memory = MeetAtWindow();
+    auto check = [this](size_t member) { generation_->Check(deadline_, member, "a collective"); };
+    try {
+      window_.emplace(memory, nodes_.here(), nodes_.index_here(), check);
+    } catch (const Error& error) {
+      refusal = generation_->view().seats[rank()].process + ": " + error.what();
+    }
   }
   const WindowOffer agreed =
-      Get(meeting_.Call<&GroupActor::AgreeOnWindow>().Remote(generation(), uint64_t(rank()), refusal), limit);
-  end_if_broken(agreed);
+      Get(meeting_.Call<&GroupActor::AgreeOnWindow>().Remote(generation(), uint64_t(rank()), refusal),
+          options_.timeout + kGrace);
+  ThrowIfBroken(agreed);
   if (agreed.refusal.empty()) return;
   window_.reset();
   no_window_ = agreed.refusal;
 }
 
-// Every member measures; what member 0 has found holds for all. Of several times the shortest counts: the others tell
-// of what else the machine did.
+SharedMemory Member::MeetAtWindow() {
+  const auto limit = options_.timeout + kGrace;
+  const uint64_t leader = nodes_.leader();
+  if (nodes_.is_leader()) {
+    SharedMemory memory = Window::Make(nodes_.here().size());
+    Get(meeting_.Call<&GroupActor::ShowWindow>().Remote(generation(), leader, memory), limit);
+    return memory;
+  }
+  const WindowOffer offer = Get(meeting_.Call<&GroupActor::TakeWindow>().Remote(generation(), leader), limit);
+  ThrowIfBroken(offer);
+  return offer.memory;
+}
+
+void Member::ThrowIfBroken(const WindowOffer& offer) const {
+  if (!offer.is_broken) return;
+  throw MemberDiedError(offer.gone,
+                        "(" + generation_->view().seats.at(offer.gone).process + ") died or left when the group met");
+}
+
+// Every member measures; what one has found, who has a window if anybody has, holds for all.
 void Member::MeasureCosts() {
-  constexpr size_t kSmallBytes = 64;
-  constexpr size_t kLargeBytes = 512 << 10;
-  auto shortest = [](int repeats, auto run) {
-    double seconds = std::numeric_limits<double>::infinity();
-    for (int i = 0; i < repeats; ++i) {
-      const auto start = steady_clock::now();
-      run();
-      seconds = std::min(seconds, std::chrono::duration<double>(steady_clock::now() - start).count());
-    }
-    return seconds;
-  };
   auto shift = [&](size_t bytes, int repeats) {
-    return shortest(
+    return Shortest(
         repeats, [&] { ShiftAround(*generation_, ++operations_, 0, bytes, steady_clock::now() + options_.timeout); });
   };
   CostModel measured;
   measured.members = size();
-  measured.shares_window = window_.has_value();
+  measured.nodes = nodes_.nodes();
+  measured.shares_window = shares_window();
   measured.message_seconds = shift(kSmallBytes, 12);
   const double large = shift(kLargeBytes, 6);
   measured.message_byte_seconds = std::max(0.0, large - measured.message_seconds) / kLargeBytes;
-  if (window_) {
-    std::vector<float> values(kLargeBytes / sizeof(float));
-    Operation reduce{CollectiveKind::kAllReduce,
-                     DType::kFloat32,
-                     Reduction::kSum,
-                     Algorithm::kSharedMemory,
-                     0,
-                     values.size(),
-                     values.data(),
-                     values.data()};
-    const double large_seconds = shortest(20, [&] { Execute(reduce); });
-    reduce.count = kSmallBytes / sizeof(float);
-    measured.window_seconds = shortest(40, [&] { Execute(reduce); });
-    measured.window_byte_seconds = std::max(0.0, large_seconds - measured.window_seconds) / kLargeBytes;
-  }
+  MeasureWindow(&measured);
   double constants[] = {measured.message_seconds, measured.message_byte_seconds, measured.window_seconds,
                         measured.window_byte_seconds};
   Execute({CollectiveKind::kBroadcast, DType::kFloat64, Reduction::kSum,
-           window_ ? Algorithm::kSharedMemory : Algorithm::kTree, 0, 4, constants, constants});
+           shares_window() ? Algorithm::kSharedMemory : Algorithm::kTree, uint32_t(nodes_.leader_of_most()), 4,
+           constants, constants});
   measured.message_seconds = constants[0];
   measured.message_byte_seconds = constants[1];
   measured.window_seconds = constants[2];
@@ -328,6 +350,32 @@ void Member::MeasureCosts() {
   if (rank() == 0) meeting_.Call<&GroupActor::SetModel>().Remote(measured);
   base::MutexLock lock(&mutex_);
   stats_ = CollectiveStats();
+}
+
+// AllReduces of this node's members. Operations have the same numbers on all nodes, with and without windows.
+void Member::MeasureWindow(CostModel* measured) {
+  constexpr int kRepeatsOfLarge = 20, kRepeatsOfSmall = 40;
+  if (!window_) {
+    operations_ += kRepeatsOfLarge + kRepeatsOfSmall;
+    return;
+  }
+  std::vector<float> values(kLargeBytes / sizeof(float));
+  Operation reduce{CollectiveKind::kAllReduce,
+                   DType::kFloat32,
+                   Reduction::kSum,
+                   Algorithm::kSharedMemory,
+                   0,
+                   values.size(),
+                   values.data(),
+                   values.data()};
+  const auto run = [&] {
+    deadline_ = steady_clock::now() + options_.timeout;
+    RunOnWindow(*window_, reduce, Label::Of(reduce, ++operations_));
+  };
+  const double large_seconds = Shortest(kRepeatsOfLarge, run);
+  reduce.count = kSmallBytes / sizeof(float);
+  measured->window_seconds = Shortest(kRepeatsOfSmall, run);
+  measured->window_byte_seconds = std::max(0.0, large_seconds - measured->window_seconds) / kLargeBytes;
 }
 
 void Member::GiveUp(std::exception_ptr why, const std::string& reason) {

@@ -24,6 +24,8 @@
 #include "ml/collective/generation.h"
 #include "ml/collective/group_actor.h"
 #include "ml/collective/label.h"
+#include "ml/collective/message_collectives.h"
+#include "ml/collective/node_plan.h"
 #include "ml/collective/window.h"
 
 namespace manta::ml {
@@ -56,7 +58,7 @@ class Member {
   size_t rank() const { return generation_->rank(); }
   size_t size() const { return generation_->size(); }
   uint64_t generation() const { return generation_->view().generation; }
-  bool shares_window() const { return window_.has_value(); }
+  bool shares_window() const { return window_.has_value() && nodes_.is_one_node(); }
   const CostModel& cost_model() const { return model_; }
   CollectiveStats stats() const;
 
@@ -70,11 +72,15 @@ class Member {
 
  private:
   void OpenWindow();
+  SharedMemory MeetAtWindow();
+  void ThrowIfBroken(const WindowOffer& offer) const;
   void MeasureCosts();
+  void MeasureWindow(CostModel* measured);
 
   // The operation with an algorithm that can do it; InvalidArgumentError: there is none, or arguments make no sense.
   Operation Resolved(const Operation& operation) const;
   Algorithm Chosen(const Operation& operation) const;
+  Traffic DoOperation(const Operation& operation, const Label& label);
   std::shared_ptr<Work::State> Enqueue(const Operation& operation) MANTA_REQUIRES(mutex_);
   void WorkThrough();  // the thread
   void Execute(const Operation& operation);
@@ -88,8 +94,9 @@ class Member {
   const ActorHandle<GroupActor> meeting_;
   const Options options_;
   const std::shared_ptr<Generation> generation_;
-  std::optional<Window> window_;
-  std::string no_window_;  // why there is none
+  const NodePlan nodes_;
+  std::optional<Window> window_;  // of the members of this node, if they are several
+  std::string no_window_;         // why a member that should have one has none
   CostModel model_;
 
   mutable base::Mutex mutex_;

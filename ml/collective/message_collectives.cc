@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -23,13 +24,15 @@ Tensor Pack(const void* values, size_t bytes) {
 // One operation under way. Steps of segments, phases and rounds are numbered alike on all members.
 class Run {
  public:
-  Run(Generation& generation, const Operation& operation, const Label& label, TimePoint deadline)
+  Run(Generation& generation, const Operation& operation, const Label& label, TimePoint deadline,
+      std::span<const size_t> ranks)
       : generation_(generation),
+        ranks_(ranks),
         operation_(operation),
         label_(label),
         deadline_(deadline),
-        n_(generation.size()),
-        rank_(generation.rank()),
+        n_(ranks.empty() ? generation.size() : ranks.size()),
+        rank_(IndexOf(generation.rank())),
         item_bytes_(ItemBytes(operation.dtype)),
         // A mean is a sum until the end.
         reduction_(operation.reduction == Reduction::kMean ? Reduction::kSum : operation.reduction) {}
@@ -86,7 +89,13 @@ class Run {
   void InSegments(std::byte* values, F run);
   void NextPhase() { phase_ += kStepsOfPhase; }
 
+  size_t IndexOf(size_t rank) const {
+    return ranks_.empty() ? rank : size_t(std::ranges::lower_bound(ranks_, rank) - ranks_.begin());
+  }
+  size_t RankOf(size_t index) const { return ranks_.empty() ? index : ranks_[index]; }
+
   Generation& generation_;
+  const std::span<const size_t> ranks_;  // who takes part; empty: all. Below, members are called by their index of them
   const Operation& operation_;
   const Label& label_;
   const TimePoint deadline_;
@@ -329,13 +338,14 @@ void Run::BroadcastTree(std::byte* values, size_t count) {
 // ---------------------------------------------------------------- messages
 
 void Run::Send(size_t to, uint32_t step, const Tensor& packed) {
-  generation_.Post(to, {label_.operation, step, uint32_t(rank_)}, {label_, traffic_.chain + 1, packed});
+  const MessageKey key{label_.operation, step, uint32_t(generation_.rank())};
+  generation_.Post(RankOf(to), key, {label_, traffic_.chain + 1, packed});
   ++traffic_.messages;
   traffic_.bytes += packed.size_bytes();
 }
 
 Tensor Run::Receive(size_t from, uint32_t step, size_t count) {
-  Message message = generation_.Take({label_.operation, step, uint32_t(from)}, label_, deadline_);
+  Message message = generation_.Take({label_.operation, step, uint32_t(RankOf(from))}, label_, deadline_);
   if (message.values.size_bytes() != count * item_bytes_) {
     throw InternalError(ErrorCode::kInternal, label_.ToString() + ": a message of another size");
   }
@@ -345,8 +355,9 @@ Tensor Run::Receive(size_t from, uint32_t step, size_t count) {
 
 }  // namespace
 
-Traffic RunByMessages(Generation& generation, const Operation& operation, const Label& label, TimePoint deadline) {
-  return Run(generation, operation, label, deadline).Do();
+Traffic RunByMessages(Generation& generation, const Operation& operation, const Label& label, TimePoint deadline,
+                      std::span<const size_t> ranks) {
+  return Run(generation, operation, label, deadline, ranks).Do();
 }
 
 void ShiftAround(Generation& generation, uint64_t operation, uint32_t step, size_t bytes, TimePoint deadline) {

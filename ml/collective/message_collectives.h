@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "manta/ml/communicator.h"
 #include "ml/collective/generation.h"
@@ -24,9 +25,11 @@ struct Traffic {
   uint32_t chain = 0;  // the longest chain of messages that ended here
 };
 
-// Does `operation`, by its algorithm, as the generation's member.
+// Does `operation`, by its algorithm, as the generation's member; together with `ranks` (ascending, this member's among
+// them), or, if that is empty, with all. A root is an index of them.
 // Throws what Generation::Take throws, and InvalidArgumentError: another member called something else.
-Traffic RunByMessages(Generation& generation, const Operation& operation, const Label& label, TimePoint deadline);
+Traffic RunByMessages(Generation& generation, const Operation& operation, const Label& label, TimePoint deadline,
+                      std::span<const size_t> ranks = {});
 
 // A message to the next member and one from the member before, of `bytes` each; for the cost model.
 void ShiftAround(Generation& generation, uint64_t operation, uint32_t step, size_t bytes, TimePoint deadline);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "ml/collective/group_actor.h"
 #include "ml/collective/member.h"
@@ -64,6 +65,14 @@ Communicator ProcessGroup::Join(size_t rank) const {
   internal::ThrowUnlessAdmitted(admission, rank);
   return Communicator(
       std::make_shared<Member>(meeting_, std::move(admission.view), Member::Options{timeout, measure_costs_}));
+}
+
+void ProcessGroup::Reform(size_t members, const std::vector<size_t>& without) const {
+  if (!meeting_) throw InvalidArgumentError("ProcessGroup::Reform: of no group; ProcessGroup::Create makes one");
+  const std::vector<uint64_t> ranks(without.begin(), without.end());
+  internal::ThrowUnlessAdmitted(Get(meeting_.Call<&GroupActor::Recall>().Remote(uint64_t(members), ranks),
+                                    std::chrono::milliseconds(timeout_ms_) + kGrace),
+                                /*rank=*/0);
 }
 
 void ProcessGroup::Abort() const { Kill(meeting_); }

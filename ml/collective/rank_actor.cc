@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/process.h"
@@ -104,6 +105,16 @@ void RankActor::MarkGone(uint64_t generation, uint32_t rank, bool is_dead, const
   if (generation < generation_) return;
   gone_[generation].try_emplace(rank, Gone{is_dead, reason});
   changed_.NotifyAll();
+}
+
+void RankActor::Recall(uint64_t generation) {
+  base::MutexLock lock(&mutex_);
+  recalled_ = std::max(recalled_, generation);
+}
+
+bool RankActor::IsRecalled(uint64_t generation) {
+  base::MutexLock lock(&mutex_);
+  return recalled_ >= generation;
 }
 
 }  // namespace manta::ml::internal

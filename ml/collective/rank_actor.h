@@ -80,6 +80,9 @@ class RankActor {
   // Member `rank` will send nothing more in this generation: ends the Takes from it, or, if it is dead, all of them.
   // (One that left has had its part in what others are still at; who depends on it by way of others is told by them.)
   void MarkGone(uint64_t generation, uint32_t rank, bool is_dead, const std::string& reason);
+  // The member is to give up this generation, and to call Reform: told when it asks.
+  void Recall(uint64_t generation);
+  bool IsRecalled(uint64_t generation);
 
  private:
   struct Gone {
@@ -97,6 +100,7 @@ class RankActor {
   uint64_t generation_ MANTA_GUARDED_BY(mutex_) = 0;
   std::map<std::pair<uint64_t, MessageKey>, Message> messages_ MANTA_GUARDED_BY(mutex_);  // by generation, key
   std::map<uint64_t, GoneOfGeneration> gone_ MANTA_GUARDED_BY(mutex_);
+  uint64_t recalled_ MANTA_GUARDED_BY(mutex_) = 0;  // the newest generation; 0: none
 
   base::UniqueFd stop_;  // an eventfd
   std::thread watch_;    // none where the member is of this process

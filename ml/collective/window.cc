@@ -65,32 +65,32 @@ SharedMemory Window::Make(size_t members) {
   return SharedMemory::Create(SlotsBegin(members) + members * kSlots * SlotBytes(members));
 }
 
-Window::Window(SharedMemory memory, size_t members, size_t rank, std::function<void(size_t)> check_others)
+Window::Window(SharedMemory memory, std::vector<size_t> ranks, size_t index, std::function<void(size_t)> check_others)
     : memory_(std::move(memory)),
-      members_(members),
-      rank_(rank),
+      ranks_(std::move(ranks)),
+      index_(index),
       check_others_(std::move(check_others)),
       base_(memory_.bytes().data()),
-      slot_bytes_(SlotBytes(members)),
-      slots_(base_ + SlotsBegin(members)),
-      polling_(members <= std::thread::hardware_concurrency() ? kPollingMax : kPollingOfCrowd) {
+      slot_bytes_(SlotBytes(members())),
+      slots_(base_ + SlotsBegin(members())),
+      polling_(members() <= std::thread::hardware_concurrency() ? kPollingMax : kPollingOfCrowd) {
   static_assert(sizeof(Line) <= kLineBytes && std::atomic<uint32_t>::is_always_lock_free);
 }
 
 Window::Line& Window::line(size_t member) const { return *reinterpret_cast<Line*>(base_ + member * kLineBytes); }
 
 Label& Window::label(size_t member, uint32_t piece) const {
-  return reinterpret_cast<Label*>(base_ + LabelsBegin(members_))[member * kSlots + piece % kSlots];
+  return reinterpret_cast<Label*>(base_ + LabelsBegin(members()))[member * kSlots + piece % kSlots];
 }
 
 void Window::Open(uint32_t piece, const Label& label_of_piece) {
   // A counter says how many pieces are through: the one of kSlots ago has number piece - kSlots.
-  for (size_t i = 1; i < members_; ++i) AwaitMember((rank_ + i) % members_, Stage::kLeft, piece - kSlots + 1);
-  label(rank_, piece) = label_of_piece;
+  for (size_t i = 1; i < members(); ++i) AwaitMember((index_ + i) % members(), Stage::kLeft, piece - kSlots + 1);
+  label(index_, piece) = label_of_piece;
 }
 
 void Window::Publish(Stage stage, uint32_t piece) {
-  Line& mine = line(rank_);
+  Line& mine = line(index_);
   std::atomic<uint32_t>& counter = mine.counters[static_cast<size_t>(stage)];
   mine.core.store(sched_getcpu() + 1, std::memory_order_relaxed);
   counter.store(piece + 1, std::memory_order_seq_cst);
@@ -100,11 +100,11 @@ void Window::Publish(Stage stage, uint32_t piece) {
 }
 
 void Window::Await(Stage stage, uint32_t piece) {
-  for (size_t i = 1; i < members_; ++i) AwaitMember((rank_ + i) % members_, stage, piece + 1);
+  for (size_t i = 1; i < members(); ++i) AwaitMember((index_ + i) % members(), stage, piece + 1);
   if (stage == Stage::kEntered) CheckLabels(piece);
 }
 
-void Window::Abandon() { line(rank_).has_abandoned.store(1, std::memory_order_release); }
+void Window::Abandon() { line(index_).has_abandoned.store(1, std::memory_order_release); }
 
 void Window::AwaitMember(size_t member, Stage stage, uint32_t target) {
   constexpr int kLooks = 32;  // between two looks at the clock
@@ -138,9 +138,9 @@ void Window::LeaveSharedCore(size_t member) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
   cpu_set_t others = allowed;
-  for (size_t i = 0; i < members_; ++i) {
+  for (size_t i = 0; i < members(); ++i) {
     const int taken = line(i).core.load(std::memory_order_relaxed) - 1;
-    if (i != rank_ && taken >= 0) CPU_CLR(taken, &others);
+    if (i != index_ && taken >= 0) CPU_CLR(taken, &others);
   }
   if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
   sched_setaffinity(0, sizeof allowed, &allowed);
@@ -159,17 +159,17 @@ void Window::Sleep(size_t member, Stage stage, uint32_t target) {
     const bool has_abandoned = theirs.has_abandoned.load(std::memory_order_acquire) != 0;
     // It may have published, and then ended.
     if (HasReached(counter.load(std::memory_order_acquire), target)) return;
-    if (has_abandoned) throw MemberDiedError(member, "left the generation, or gave up an operation");
-    check_others_(member);
+    if (has_abandoned) throw MemberDiedError(ranks_[member], "left the generation, or gave up an operation");
+    check_others_(ranks_[member]);
   }
 }
 
 void Window::CheckLabels(uint32_t piece) const {
-  const Label& mine = label(rank_, piece);
-  for (size_t i = 0; i < members_; ++i) {
+  const Label& mine = label(index_, piece);
+  for (size_t i = 0; i < members(); ++i) {
     const Label& theirs = label(i, piece);
     if (theirs == mine) continue;
-    throw InvalidArgumentError(DescribeMismatch(i, theirs, rank_, mine));
+    throw InvalidArgumentError(DescribeMismatch(ranks_[i], theirs, ranks_[index_], mine));
   }
 }
 

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "manta/shared_memory.h"
 #include "ml/collective/label.h"
@@ -37,9 +38,13 @@ class Window {
   // The memory for `members`, made by one of them.
   static SharedMemory Make(size_t members);
 
-  // `check_others` throws when it makes no sense to wait for that member any longer; called every kNap at most.
-  // Throws what SharedMemory::bytes throws.
-  Window(SharedMemory memory, size_t members, size_t rank, std::function<void(size_t)> check_others);
+  // `ranks`: who shares it, by the numbers that errors call them; this is member ranks[index]. All else here calls them
+  // by their index. `check_others(rank)` throws when it makes no sense to wait for that one any longer; called every
+  // kNap at most. Throws what SharedMemory::bytes throws.
+  Window(SharedMemory memory, std::vector<size_t> ranks, size_t index, std::function<void(size_t)> check_others);
+
+  size_t members() const { return ranks_.size(); }
+  size_t index() const { return index_; }
 
   // Bytes of a piece: what a slot holds.
   size_t slot_bytes() const { return slot_bytes_; }
@@ -68,8 +73,8 @@ class Window {
   void CheckLabels(uint32_t piece) const;
 
   SharedMemory memory_;
-  const size_t members_;
-  const size_t rank_;
+  const std::vector<size_t> ranks_;
+  const size_t index_;
   const std::function<void(size_t)> check_others_;
   std::byte* const base_;
   const size_t slot_bytes_;

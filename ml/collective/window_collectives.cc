@@ -20,10 +20,10 @@ constexpr size_t kWholeBytesMax = 16 << 10;
 // One operation under way.
 class Run {
  public:
-  Run(Window& window, size_t members, size_t rank, const Operation& operation, const Label& label)
+  Run(Window& window, const Operation& operation, const Label& label)
       : window_(window),
-        members_(members),
-        rank_(rank),
+        members_(window.members()),
+        rank_(window.index()),
         operation_(operation),
         label_(label),
         item_bytes_(ItemBytes(operation.dtype)),
@@ -239,8 +239,8 @@ uint64_t Run::Barrier() {
 
 }  // namespace
 
-uint64_t RunOnWindow(Window& window, size_t members, size_t rank, const Operation& operation, const Label& label) {
-  Run run(window, members, rank, operation, label);
+uint64_t RunOnWindow(Window& window, const Operation& operation, const Label& label) {
+  Run run(window, operation, label);
   switch (operation.kind) {
     case CollectiveKind::kAllReduce:
       return run.AllReduce();

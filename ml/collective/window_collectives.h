@@ -17,9 +17,9 @@
 
 namespace manta::ml::internal {
 
-// Does `operation` as member `rank` of `members`. Returns how many bytes it wrote for others.
+// Does `operation`, whose root is an index, as the window's member. Returns how many bytes it wrote for others.
 // Throws what Window's methods throw; the window is of no use any more then.
-uint64_t RunOnWindow(Window& window, size_t members, size_t rank, const Operation& operation, const Label& label);
+uint64_t RunOnWindow(Window& window, const Operation& operation, const Label& label);
 
 }  // namespace manta::ml::internal
 

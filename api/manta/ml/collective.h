@@ -32,10 +32,16 @@ enum class Algorithm : uint8_t {
   // A window that all members of one machine have mapped: each reduces its part of all values, in pieces that stay in
   // the cache. Members of one node only.
   kSharedMemory,
+  // For several members on each of several nodes: those of a node reduce to one of them, the leader, through a window;
+  // the leaders do an AllReduce by messages, by what CostModel says is fastest for so many; and back (Awan et al.,
+  // EuroMPI 2016). A node's S bytes cross the network once, whatever its number of members.
+  kHierarchical,
 };
 
 MANTA_EXPORT const char* ReductionName(Reduction reduction);  // "sum"
 MANTA_EXPORT const char* AlgorithmName(Algorithm algorithm);  // "halving-doubling"
+// InvalidArgumentError: there is none of that name (it lists those there are).
+MANTA_EXPORT Algorithm AlgorithmNamed(const std::string& name);
 
 // What one member's Communicator has done since it was made.
 struct CollectiveStats {

@@ -60,6 +60,17 @@ class MANTA_EXPORT ProcessGroup {
   // MemberDiedError: a member died while the group met; ActorDiedError: the group is no more.
   Communicator Join(size_t rank = kAnyRank) const;
 
+  // Has the group form anew, from outside of it: for a driver that knows that a member hangs, is to be replaced, or
+  // will not come. Returns at once; GetStatus says when it has formed. The newest generation is over: its members get a
+  // MemberDiedError (whose rank is their own) from what they are doing or do next, within 2 s, and call
+  // Communicator::Reform, whose argument does not count then.
+  //
+  // `members`: of the next generation; 0: those that live. If they are more than live, the missing ones Join. Of a
+  // group that has not met yet: how many it is of. `without`: ranks that count as dead, whether they are or not; one
+  // that is not gets MemberDiedErrors from then on, and may Join anew. InvalidArgumentError: fewer than would live,
+  // none, or no such rank; ActorDiedError: the group is no more.
+  void Reform(size_t members = 0, const std::vector<size_t>& without = {}) const;
+
   // Ends the group for good: who waits in Join or Reform, or calls them, gets an ActorDiedError. For a driver that
   // knows that a member will not come. Operations under way are not ended by it.
   void Abort() const;
