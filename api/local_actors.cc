@@ -130,6 +130,7 @@ bool LocalBackend::Construct(const LocalActorPtr& actor, uint64_t incarnation, H
     const bool threw = ran.error.code == static_cast<uint16_t>(ErrorCode::kTaskError);
     ErrorValue why = Died("the constructor of " + actor->class_name +
                           (threw ? " threw " + ran.error.type + ": " : ": ") + ran.error.message);
+    if (threw) why.type = ran.error.type;
     why.where = ran.error.where;
     why.chain = ran.error.chain;
     Die(actor, why);

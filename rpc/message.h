@@ -260,9 +260,16 @@ struct ActorStarted {
   std::string address;
   ErrorInfo error;
   std::vector<uint32_t> kept;  // refs of the constructor's arguments that the actor registered
+  // The same would come of another try: a worker has answered that the constructor threw, or cannot be run. Of a node's
+  // answers want of room is not, nor that it could start no worker.
+  bool is_final() const {
+    const bool from_worker = worker.is_user_process();
+    return error && (from_worker || (error.code != ErrorCode::kWorkerLimit && error.code != ErrorCode::kWorkerDied));
+  }
   bool operator==(const ActorStarted&) const = default;
 };
-// worker or node -> directory. This incarnation ended. `intended`: ExitActor or Kill, no restart.
+// worker or node -> directory. This incarnation ended. `intended`: ExitActor, Kill, or a final ActorStarted that a head
+// which was away may not have had: no restart.
 struct ActorEnded {
   ActorId actor;
   uint64_t incarnation = 0;

@@ -19,13 +19,6 @@ ErrorInfo Died(ErrorCode code, std::string message) {
   return error;
 }
 
-// Whether a failed start is the node's trouble, so that another try may go better; else it is final.
-bool MayStartElsewhere(ErrorCode code) {
-  return code == ErrorCode::kWorkerDied || code == ErrorCode::kNodeDied || code == ErrorCode::kActorDied;
-}
-// Whether the constructor cannot have run, so that the next try costs no restart.
-bool NotConstructed(ErrorCode code) { return code == ErrorCode::kWorkerLimit || code == ErrorCode::kBackPressure; }
-
 template <typename Key>
 std::vector<ActorId> ActorsUnder(const std::set<std::pair<Key, ActorId>>& index, const Key& key) {
   std::vector<ActorId> actors;
@@ -118,7 +111,9 @@ void ActorDirectory::Started(const rpc::ActorStarted& message, NodeId from, Outp
   if (message.error) {
     if (record.state == ActorState::kAlive) return;
     record.kept = message.kept;
-    return Failed(actor, entry, message.error, out);
+    if (!message.is_final()) return NotAlive(actor, entry, message.error, out);
+    Unplace(actor, entry);
+    return Die(actor, entry, message.error, out);
   }
   if (record.state == ActorState::kAlive) {
     const bool same = record.worker == message.worker;
@@ -152,11 +147,7 @@ void ActorDirectory::Ended(const rpc::ActorEnded& message, Output* out) {
     Unplace(message.actor, entry);
     return Die(message.actor, entry, std::move(error), out);
   }
-  if (entry->record.state == ActorState::kAlive) {
-    Lost(message.actor, entry, std::move(error), out);
-  } else {
-    Failed(message.actor, entry, error, out);
-  }
+  NotAlive(message.actor, entry, error, out);
 }
 
 void ActorDirectory::Watch(const rpc::ActorWatch& message, Output* out) {
@@ -320,18 +311,14 @@ void ActorDirectory::Want(ActorId actor, Entry* entry, Output* out) {
   out->places.push_back({actor, entry->record.incarnation, entry->last_node});
 }
 
-// The current incarnation could not be started.
-void ActorDirectory::Failed(ActorId actor, Entry* entry, const ErrorInfo& error, Output* out) {
-  if (NotConstructed(error.code)) {
-    Unplace(actor, entry);
-    ++entry->record.incarnation;
-    out->changed.push_back(actor);
-    SetWaiting(actor, error.message, out);
-    return Want(actor, entry, out);
-  }
-  if (MayStartElsewhere(error.code)) return Lost(actor, entry, error, out);
+// The current incarnation ended, or never began; that there was no room for it costs no restart.
+void ActorDirectory::NotAlive(ActorId actor, Entry* entry, const ErrorInfo& error, Output* out) {
+  if (error.code != ErrorCode::kWorkerLimit) return Lost(actor, entry, error, out);
   Unplace(actor, entry);
-  Die(actor, entry, error, out);
+  ++entry->record.incarnation;
+  out->changed.push_back(actor);
+  SetWaiting(actor, error.message, out);
+  Want(actor, entry, out);
 }
 
 // The current incarnation has ended without being told to.

@@ -12,7 +12,7 @@
 //                        │         └── kRestarting ────────────────────────────┤
 //                        └─────────────────────────────────────────────────────┘
 //      kPending: never alive yet. kRestarting: was alive, the next incarnation is wanted or on its way. A start that
-//      the constructor's exception ended is final: kDead with the user's error.
+//      the constructor's exception ended is final, the first one and every later one: kDead with the user's error.
 //
 // How to use: hand every message and death to the method named after it, then carry out what it appended to `Output`,
 // in
@@ -178,7 +178,7 @@ class ActorDirectory {
   Entry& Admit(const rpc::ActorSpec& spec);
   void Want(ActorId actor, Entry* entry, Output* out);
   void CountLive(const rpc::ActorSpec& spec);
-  void Failed(ActorId actor, Entry* entry, const rpc::ErrorInfo& error, Output* out);
+  void NotAlive(ActorId actor, Entry* entry, const rpc::ErrorInfo& error, Output* out);
   void Lost(ActorId actor, Entry* entry, rpc::ErrorInfo error, Output* out);
   void Die(ActorId actor, Entry* entry, rpc::ErrorInfo error, Output* out);
   void Changed(ActorId actor, Entry* entry, Output* out);

@@ -163,6 +163,27 @@ TEST_F(ActorDirectoryTest, EndsWithTheConstructorsException) {
   EXPECT_THAT(failed.stops, IsEmpty());
 }
 
+TEST_F(ActorDirectoryTest, EndsWithTheExceptionOfARestartThoughRestartsAreLeft) {
+  const ActorId actor = Alive(1, 5);
+  End(actor, 1, false);
+  Place(actor, 2, 2);
+  const auto failed = Start(actor, 2, {2, 9}, Error(ErrorCode::kActorDied));
+  EXPECT_EQ(StateOf(actor), ActorState::kDead);
+  EXPECT_THAT(failed.places, IsEmpty());
+  // An argument that is such an error is no want of room.
+  const rpc::ActorSpec spec = Spec(2, 5);
+  Create(spec);
+  Place(spec.actor, 1, 2);
+  EXPECT_THAT(Start(spec.actor, 1, {2, 9}, Error(ErrorCode::kWorkerLimit)).places, IsEmpty());
+  EXPECT_EQ(StateOf(spec.actor), ActorState::kDead);
+  // A node that could start no worker for it has not run the constructor.
+  const rpc::ActorSpec unstarted = Spec(3, 1);
+  Create(unstarted);
+  Place(unstarted.actor, 1, 2);
+  EXPECT_THAT(Start(unstarted.actor, 1, {2, 0}, Error(ErrorCode::kWorkerDied)).places, SizeIs(1));
+  EXPECT_EQ(directory_.Find(unstarted.actor)->restarts, 1);
+}
+
 TEST_F(ActorDirectoryTest, ARefusalByTheNodeCostsNoRestart) {
   const rpc::ActorSpec spec = Spec(1);
   Create(spec);

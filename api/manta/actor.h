@@ -234,9 +234,10 @@ class Actor {
     return *this;
   }
 
-  // Makes the actor: T(given...). Returns at once; a constructor that throws ends every call on the actor with an
-  // ActorDiedError. A ref goes to the constructor as a ref where T has one that takes it, else as its value.
-  // Throws SerializationError, InvalidArgumentError, ShutdownError.
+  // Makes the actor: T(given...). Returns at once; a constructor that throws, be it at a restart, ends the actor for
+  // good: every call on it ends with an ActorDiedError that has the exception's type and message. A ref goes to the
+  // constructor as a ref where T has one that takes it, else as its value. Throws SerializationError,
+  // InvalidArgumentError, ShutdownError.
   template <class... Given>
   ActorHandle<T> Remote(Given&&... given) const {
     using Parameters = internal::ConstructorParameters<T, Given...>;

@@ -90,6 +90,8 @@ class MANTA_EXPORT ActorDiedError : public Error {
   using Error::Error;
   // False only if it is certain that the call did not begin.
   bool may_have_run() const noexcept { return value().may_have_run; }
+  // The type of what its constructor threw: "std::out_of_range". Empty: it died of something else.
+  const std::string& type() const noexcept { return value().type; }
 };
 
 // All copies of an object are gone, or its home node is.

@@ -86,7 +86,7 @@ struct ActorEnded {
   # worker or node -> directory. This incarnation is over.
   actor @0 :Common.ActorId;
   incarnation @1 :UInt64;
-  intended @2 :Bool;           # ExitActor or Kill: no restart
+  intended @2 :Bool;           # ExitActor, Kill, or a constructor that failed: no restart
   error @3 :Common.ErrorInfo;
 }
 

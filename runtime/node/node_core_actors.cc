@@ -223,7 +223,7 @@ void NodeCore::Impl::WorkerOfActorEnded(ActorHosts::Host* host, const std::strin
 
 void NodeCore::Impl::TellDirectory(const rpc::ActorSpec& spec, const rpc::ActorStarted& message) {
   if (spec.registered()) {
-    if (message.error) hosts_.NoteEnd({message.actor, message.incarnation, false, message.error});
+    if (message.error) hosts_.NoteEnd({message.actor, message.incarnation, message.is_final(), message.error});
     return SendHead(message);
   }
   if (!IsMe(spec.actor.creator.node)) return SendNode(spec.actor.creator.node, message);

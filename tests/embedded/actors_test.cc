@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -16,6 +18,7 @@
 
 namespace manta::embedded {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
@@ -111,6 +114,16 @@ class Unmakeable {
  public:
   explicit Unmakeable(int number) {
     if (number != 0) throw std::invalid_argument("it takes 0, not " + std::to_string(number));
+  }
+  int Ping() { return 1; }
+};
+
+// Writes a byte to `path` for each of its constructions, and throws from the one after `times`.
+class Unrepeatable {
+ public:
+  Unrepeatable(std::string path, size_t times) {
+    std::ofstream(path, std::ios::app) << 'x';
+    if (std::filesystem::file_size(path) > times) throw std::logic_error("made too often");
   }
   int Ping() { return 1; }
 };
@@ -413,9 +426,24 @@ TEST_F(Actors, WhoseConstructorThrowsSayWhy) {
   ASSERT_TRUE(error);
   EXPECT_THAT(error->what(), HasSubstr("it takes 0, not 7"));
   EXPECT_THAT(error->what(), HasSubstr("std::invalid_argument"));
+  EXPECT_EQ(error->type(), "std::invalid_argument");
   EXPECT_FALSE(error->may_have_run());
   EXPECT_TRUE(Within(seconds(2), [&] { return deaths == 1; }));
   EXPECT_EQ(Get(Actor<Unmakeable>().Remote(0).Call<&Unmakeable::Ping>().Remote()), 1);
+}
+
+TEST_F(Actors, WhoseConstructorThrowsAreNotMadeAgain) {
+  StartCluster();
+  const auto never = Actor<Unrepeatable>().MaxRestarts(5).Remote(File("never"), 0);
+  EXPECT_TRUE(ErrorOf<ActorDiedError>([&] { Get(never.Call<&Unrepeatable::Ping>().Remote()); }));
+  const auto once = Actor<Unrepeatable>().MaxRestarts(5).Remote(File("once"), 1);
+  EXPECT_EQ(Get(once.Call<&Unrepeatable::Ping>().Remote()), 1);
+  Kill(once, /*no_restart=*/false);
+  const auto error = ErrorOf<ActorDiedError>([&] { Get(once.Call<&Unrepeatable::Ping>().Remote()); });
+  ASSERT_TRUE(error);
+  EXPECT_THAT(error->what(), AllOf(HasSubstr("std::logic_error"), HasSubstr("made too often")));
+  EXPECT_EQ(ReadFile(File("never")), "x");
+  EXPECT_EQ(ReadFile(File("once")), "xx");
 }
 
 TEST_F(Actors, AreNotCalledAsAnotherClass) {

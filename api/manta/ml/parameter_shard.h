@@ -103,8 +103,7 @@ class ParameterShard {
 
   ParameterShard(Table table, ShardOptions options, ActorHandle<ParameterScheduler> scheduler)
       : table_(std::move(table)), options_(std::move(options)), scheduler_(std::move(scheduler)) {
-    // A constructor that throws is tried again as often as the actor may be restarted; what it threw would be told
-    // last.
+    // Calls end with what it threw, as a TaskError of theirs, rather than with the death of the shard.
     try {
       std::string initial;
       if (!options_.record_path.empty()) table_.AppendTo(&initial);
