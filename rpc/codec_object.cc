@@ -165,6 +165,7 @@ void Write(const ObjectCopy& m, schema::ObjectCopy::Builder b, Encoder*) {
   b.setAttempt(m.attempt);
   WriteLocation(m.location, b.initLocation());
   b.setPresent(m.present);
+  b.setDamaged(m.damaged);
 }
 
 void Read(schema::ObjectCopy::Reader r, Decoder*, ObjectCopy* m) {
@@ -172,6 +173,7 @@ void Read(schema::ObjectCopy::Reader r, Decoder*, ObjectCopy* m) {
   m->attempt = r.getAttempt();
   m->location = ReadLocation(r.getLocation());
   m->present = r.getPresent();
+  m->damaged = r.getDamaged();
 }
 
 void Write(const SegmentRequest& m, schema::SegmentRequest::Builder b, Encoder*) {

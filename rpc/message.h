@@ -417,12 +417,14 @@ struct ObjectDrop {
   uint32_t attempt = 0xFFFFFFFF;  // all: nobody refers to the object
   bool operator==(const ObjectDrop&) const = default;
 };
-// node -> home: a copy came (after a pull) or went.
+// node -> home: a copy came (after a pull) or went. `damaged`: it is kept where it is, for who reads it there, but came
+// damaged to the sender again and again.
 struct ObjectCopy {
   ObjectId object;
   uint32_t attempt = 0;
   StoreLocation location;
   bool present = false;
+  bool damaged = false;
   bool operator==(const ObjectCopy&) const = default;
 };
 // process -> own node: lease me room for writing / I am done with it.

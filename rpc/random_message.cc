@@ -311,8 +311,8 @@ void Fill(Rng* rng, ObjectDrop& x) {
   All(rng, object, attempt);
 }
 void Fill(Rng* rng, ObjectCopy& x) {
-  auto& [object, attempt, location, present] = x;
-  All(rng, object, attempt, location, present);
+  auto& [object, attempt, location, present, damaged] = x;
+  All(rng, object, attempt, location, present, damaged);
 }
 void Fill(Rng* rng, SegmentRequest& x) {
   auto& [request, size_bytes] = x;

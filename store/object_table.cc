@@ -93,7 +93,11 @@ bool ObjectTable::Seal(ProcessId writer, const rpc::ObjectSeal& seal) {
       Leave(seal.object, extent);
       return true;
     }
-    Leave(seal.object, ExtentOf(known->second.location));
+    if (known->second.was_pulled) {
+      replaced_.emplace(seal.object, std::move(known->second));
+    } else {
+      Leave(seal.object, ExtentOf(known->second.location));
+    }
   }
   objects_[seal.object] = {seal.attempt, seal.location, seal.refs};
   return true;
@@ -111,7 +115,22 @@ const ObjectTable::Object* ObjectTable::Find(const ObjectId& object) const {
   return it == objects_.end() ? nullptr : &it->second;
 }
 
+const ObjectTable::Object* ObjectTable::FindForOthers(const ObjectId& object, uint32_t attempt) {
+  const auto it = objects_.find(object);
+  if (it == objects_.end() || it->second.attempt != attempt) return nullptr;
+  it->second.was_pulled = true;
+  return &it->second;
+}
+
 void ObjectTable::Drop(const ObjectId& object, uint32_t attempt) {
+  for (auto [older, end] = replaced_.equal_range(object); older != end;) {
+    if (older->second.attempt <= attempt) {
+      Leave(object, ExtentOf(older->second.location));
+      older = replaced_.erase(older);
+    } else {
+      ++older;
+    }
+  }
   const auto it = objects_.find(object);
   if (it == objects_.end() || it->second.attempt > attempt) return;
   Leave(object, ExtentOf(it->second.location));
@@ -119,6 +138,11 @@ void ObjectTable::Drop(const ObjectId& object, uint32_t attempt) {
 }
 
 void ObjectTable::DropHomedAt(NodeId home) {
+  std::erase_if(replaced_, [this, home](const auto& item) {
+    if (item.first.home() != home) return false;
+    Leave(item.first, ExtentOf(item.second.location));
+    return true;
+  });
   for (auto it = objects_.begin(); it != objects_.end();) {
     if (it->first.home() == home) {
       Leave(it->first, ExtentOf(it->second.location));

@@ -55,6 +55,7 @@ class ObjectTable {
     uint32_t attempt = 0;
     rpc::StoreLocation location;
     std::vector<rpc::NestedRef> refs;
+    bool was_pulled = false;
   };
 
   // ---- actions
@@ -94,6 +95,9 @@ class ObjectTable {
 
   // ---- objects
   const Object* Find(const ObjectId& object) const;
+  // For another node that pulls this attempt of it. Null: it is not here. Who pulls has the home's word that the object
+  // is final, and so may processes here: an attempt that replaces this one does not free it, only Drop does.
+  const Object* FindForOthers(const ObjectId& object, uint32_t attempt);
   bool HasSegment(uint64_t segment) const { return space_.Contains(segment); }
   // The object leaves if its attempt is at most `attempt`.
   void Drop(const ObjectId& object, uint32_t attempt);
@@ -153,6 +157,7 @@ class ObjectTable {
   std::map<ProcessId, uint64_t> lease_bytes_;  // of the next lease
 
   std::map<ObjectId, Object> objects_;
+  std::multimap<ObjectId, Object> replaced_;  // by later attempts, but kept
   uint64_t sealed_bytes_ = 0;
   std::deque<Leaving> leaving_;  // not being scanned
   std::map<ObjectId, Extent> scanning_;

@@ -175,6 +175,22 @@ TEST_F(ObjectTableTest, KeepsTheHighestAttempt) {
   EXPECT_EQ(table_->Find(Object(1)), nullptr);
 }
 
+TEST_F(ObjectTableTest, KeepsAnAttemptThatOthersHavePulledWhenALaterOneReplacesIt) {
+  Open(64 * kMiB);
+  Put(kWriter, 1, 2 * kMiB, 0);
+  EXPECT_EQ(table_->FindForOthers(Object(1), 1), nullptr);
+  EXPECT_NE(table_->FindForOthers(Object(1), 0), nullptr);
+  const rpc::StoreLocation second = Put(kWriter, 1, 2 * kMiB, 1);
+  EXPECT_EQ(table_->Find(Object(1))->location, second);
+  EXPECT_EQ(table_->sealed_bytes(), 4 * kMiB);
+  table_->Drop(Object(1), 0);
+  EXPECT_EQ(table_->sealed_bytes(), 2 * kMiB);
+  EXPECT_NE(table_->FindForOthers(Object(1), 1), nullptr);
+  Put(kWriter, 1, 2 * kMiB, 2);
+  table_->Drop(Object(1), UINT32_MAX);
+  EXPECT_EQ(table_->sealed_bytes(), 0u);
+}
+
 TEST_F(ObjectTableTest, FreesUnsealedMemoryOfADeadWriterAndKeepsWhatItSealed) {
   Open(64 * kMiB);
   const rpc::StoreLocation kept = Put(kWriter, 1, 100'000);

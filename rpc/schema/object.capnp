@@ -120,11 +120,12 @@ struct ObjectDrop {
 }
 
 struct ObjectCopy {
-  # node -> home. A copy came (after a pull) or went (evicted).
+  # node -> home. A copy came (after a pull), went (evicted), or cannot be had by other nodes.
   object @0 :Common.ObjectId;
   attempt @1 :UInt32;
   location @2 :Common.StoreLocation;
   present @3 :Bool;
+  damaged @4 :Bool;            # not present: the bytes came damaged to the sender, again and again; they are kept there
 }
 
 struct SegmentRequest {

@@ -77,9 +77,19 @@ void HomeTable::Copy(const rpc::ObjectCopy& message, Output* out) {
     }
     return;
   }
-  if (!wanted || it->second.copies.erase(node) == 0) return;
-  if (it->second.copies.empty() && it->second.state == State::kStored) SetLost(node, &it->second);
-  AnswerWaiters(object, &it->second, out);
+  if (!wanted) return;
+  Entry& entry = it->second;
+  const auto copy = entry.copies.find(node);
+  if (copy == entry.copies.end() || (message.damaged && copy->second != message.location)) return;
+  entry.copies.erase(copy);
+  if (message.damaged) {
+    if (entry.damaged == nullptr) entry.damaged = std::make_unique<std::map<NodeId, rpc::StoreLocation>>();
+    (*entry.damaged)[node] = message.location;
+  }
+  if (entry.copies.empty() && entry.state == State::kStored) {
+    SetLost(node, message.damaged ? ToString(object) + " came damaged from there each time" : "is gone", &entry);
+  }
+  AnswerWaiters(object, &entry, out);
   Check(object, out);
 }
 
@@ -171,7 +181,7 @@ void HomeTable::Release(const rpc::RefRelease& message, Output* out) {
     if (hold.held) --entry.held;
     hold.held = false;
     if (entry.owner_asked && message.holder == object.owner) {
-      SetLost(entry.lost_on, &entry);
+      SetLost(entry.lost_on, "is gone", &entry);
       AnswerWaiters(object, &entry, out);
     }
     const bool sealed = !entry.copies.empty() && entry.attempt >= message.sealed_attempt;
@@ -240,7 +250,8 @@ void HomeTable::NodeDied(NodeId node, Output* out) {
     if (entry.seal_due_on == node) entry.seal_due_on = 0;
     const bool had_copy = entry.copies.erase(node) != 0;
     const bool awaited = entry.awaited != nullptr && entry.awaited->node == node;
-    if (awaited || (had_copy && entry.copies.empty() && entry.state == State::kStored)) SetLost(node, &entry);
+    if (awaited || (had_copy && entry.copies.empty() && entry.state == State::kStored))
+      SetLost(node, "is gone", &entry);
     AnswerWaiters(object, &entry, out);
     Check(object, out);
   }
@@ -274,10 +285,11 @@ void HomeTable::AwaitSeal(const rpc::StoreLocation& location, Entry* entry) {
   if (copy != entry->copies.end() && copy->second == location) {
     entry->state = State::kStored;
     entry->owner_asked = false;
-  } else if (deaths_->IsDead(DaemonOf(location.node))) {
-    if (entry->owner_asked && entry->lost_on == location.node) return;  // said before it was asked
+  } else if (IsUnreachable(location, *entry)) {
+    const bool is_old = entry->lost_on == location.node || !deaths_->IsDead(DaemonOf(location.node));
+    if (entry->owner_asked && is_old) return;  // said before it was asked
     if (entry->copies.empty()) {
-      SetLost(location.node, entry);
+      SetLost(location.node, "is gone", entry);
     } else {
       entry->state = State::kStored;  // another node has one
     }
@@ -304,13 +316,21 @@ void HomeTable::SetError(ErrorCode code, std::string message, Entry* entry) {
   entry->lost = false;
 }
 
-void HomeTable::SetLost(NodeId node, Entry* entry) {
+void HomeTable::SetLost(NodeId node, const std::string& how, Entry* entry) {
   entry->lost_on = node;
   entry->lost_attempt = entry->awaited == nullptr ? entry->attempt : UINT32_MAX;
   entry->owner_asked = false;
   entry->awaited = nullptr;
-  SetError(ErrorCode::kObjectLost, "the only copy was on node n" + std::to_string(node) + ", and is gone", entry);
+  SetError(ErrorCode::kObjectLost, "the only copy was on node n" + std::to_string(node) + ", and " + how, entry);
   entry->lost = true;
+}
+
+// What lies there is lost, whatever its owner has said of it before it knew.
+bool HomeTable::IsUnreachable(const rpc::StoreLocation& location, const Entry& entry) const {
+  if (deaths_->IsDead(DaemonOf(location.node))) return true;
+  if (entry.damaged == nullptr) return false;
+  const auto damaged = entry.damaged->find(location.node);
+  return damaged != entry.damaged->end() && damaged->second == location;
 }
 
 void HomeTable::DropCopies(const ObjectId& object, Entry* entry, Output* out) {
@@ -521,6 +541,9 @@ void HomeTable::Free(Entries::iterator at, Output* out) {
   for (const ProcessId process : entry.named) by_process_.erase({process, object});
   if (entry.value != nullptr) inline_bytes_ -= entry.value->bytes.size();
   for (const auto& [node, location] : entry.copies) out->sends.push_back({node, rpc::ObjectDrop{object}});
+  if (entry.damaged != nullptr) {
+    for (const auto& [node, location] : *entry.damaged) out->sends.push_back({node, rpc::ObjectDrop{object}});
+  }
   if (!entry.final()) SetError(ErrorCode::kObjectLost, ToString(object) + " was released by its owner", &entry);
   AnswerWaiters(object, &entry, out);
   SetRefs(object, &entry, {}, out);

@@ -142,6 +142,9 @@ class HomeTable {
     std::unique_ptr<const rpc::StoreLocation> awaited;  // published as stored there; its seal has not come
     std::unique_ptr<const rpc::Value> value;            // kInline
     std::unique_ptr<const rpc::ErrorInfo> error;        // kError
+    // Copies that come damaged to other nodes: they count as lost. Their nodes keep them, for who has a ref there,
+    // until the entry is freed.
+    std::unique_ptr<std::map<NodeId, rpc::StoreLocation>> damaged;
 
     bool final() const { return state == State::kInline || state == State::kStored || state == State::kError; }
     bool held_by_somebody() const {
@@ -160,9 +163,10 @@ class HomeTable {
   void AwaitSeal(const rpc::StoreLocation& location, Entry* entry);
   void SetValue(const rpc::Value& value, Entry* entry);
   void SetError(rpc::ErrorCode code, std::string message, Entry* entry);
-  void SetLost(NodeId node, Entry* entry);
+  void SetLost(NodeId node, const std::string& how, Entry* entry);
   bool AskOwner(const ObjectId& object, Entry* entry, Output* out) const;
   void SayWhyLost(const ObjectId& object, Entry* entry) const;
+  bool IsUnreachable(const rpc::StoreLocation& location, const Entry& entry) const;
   void DropCopies(const ObjectId& object, Entry* entry, Output* out);
   void SetRefs(const ObjectId& object, Entry* entry, std::vector<rpc::NestedRef> refs, Output* out);
   void HoldNested(const ObjectId& container, const ObjectId& nested, Output* out);

@@ -469,6 +469,47 @@ TEST_F(HomeTableTest, ADeadNodesCopiesAreGone) {
   EXPECT_EQ(TakeAnswers().at(0).error.code, rpc::ErrorCode::kObjectLost);
 }
 
+TEST_F(HomeTableTest, ACopyThatComesDamagedCountsAsLostAndIsKeptWhereItIs) {
+  Seal(Object(1), At(2));
+  PublishStored(Object(1), At(2));
+  home_.Copy({Object(1), 0, At(3), true}, &output_);
+  home_.Copy({Object(1), 0, At(3, 64), false, true}, &output_);
+  home_.Copy({Object(1), 0, At(2), false, true}, &output_);
+  EXPECT_THAT(TakeDrops(Object(1)), IsEmpty()) << "processes there may read it";
+  Resolve(Object(1), {1, 5});
+  EXPECT_EQ(TakeAnswers().at(0).value.location, At(3)) << "another place was damaged on that node";
+  home_.Copy({Object(1), 0, At(3), false, true}, &output_);
+  Resolve(Object(1), {1, 5});
+  EXPECT_EQ(TakeAnswers().at(0).asker, kOwner) << "can it be made again?";
+  PublishStored(Object(1), At(3));
+  EXPECT_THAT(TakeAnswers(), IsEmpty()) << "that was said before it was asked";
+  rpc::ObjectPublish lost;
+  lost.object = Object(1);
+  lost.error.code = rpc::ErrorCode::kObjectLost;
+  home_.Publish(lost, &output_);
+  EXPECT_EQ(TakeAnswers().at(0).error.code, rpc::ErrorCode::kObjectLost);
+  Release(Object(1));
+  EXPECT_THAT(TakeDrops(Object(1)), ElementsAre(2, 3));
+  EXPECT_TRUE(IsFree(Object(1)));
+}
+
+TEST_F(HomeTableTest, WhatIsMadeAgainReplacesADamagedCopy) {
+  Seal(Object(1), At(2));
+  PublishStored(Object(1), At(2));
+  home_.Copy({Object(1), 0, At(2), false, true}, &output_);
+  Resolve(Object(1), kWorker);
+  const auto asked = TakeAnswers();
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_THAT(asked[0].error.message, HasSubstr("on node n2"));
+  EXPECT_THAT(asked[0].error.message, HasSubstr(ToString(Object(1)) + " came damaged"));
+  Seal(Object(1), At(2, 64), 1);
+  PublishStored(Object(1), At(2, 64));
+  const auto answers = TakeAnswers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].asker, kWorker);
+  EXPECT_EQ(answers[0].value.location, At(2, 64));
+}
+
 TEST_F(HomeTableTest, ADeadNodesHoldsGoWhenItIsDrained) {
   PublishValue(Object(1), "x");
   Register(Object(1), kBorrower, 1);

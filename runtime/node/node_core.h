@@ -58,7 +58,8 @@ struct PinsScanned {
 // A WriteObject has ended, for better or worse, and the shell writes there no more.
 struct ObjectWritten {
   uint64_t pull = 0;
-  std::string error;  // "": the bytes are there, whole
+  std::string error;     // "": the bytes are there, whole
+  bool damaged = false;  // with an error: what the source sends is not what it has
 };
 struct NodeTick {};
 

@@ -177,6 +177,7 @@ struct NodeCore::Impl {
   void ResolvedHere(const rpc::ObjectResolved& answer);
   void GiveSegment(ProcessId to, rpc::Message message, uint64_t segment);
   void GrantedToPull(const rpc::SegmentGrant& grant);
+  void PullFailed(node::PullTable::Pull pull, const ObjectWritten& event);
   void FinishPull(node::PullTable::Pull pull);
   void GiveBack(const rpc::SegmentReturn& range);
   void CarryOut(node::HomeTable::Output output);

@@ -123,8 +123,8 @@ void NodeCore::Impl::OnMessage(ProcessId from, rpc::ObjectPull& message) {
   rpc::ObjectPulled pulled;
   pulled.object = message.object;
   pulled.attempt = message.attempt;
-  const ObjectTable::Object* object = store_.Find(message.object);
-  if (object == nullptr || object->attempt != message.attempt) return SendNode(from.node, std::move(pulled));
+  const ObjectTable::Object* object = store_.FindForOthers(message.object, message.attempt);
+  if (object == nullptr) return SendNode(from.node, std::move(pulled));
   pulled.found = true;
   pulled.size_bytes = object->location.size_bytes;
   pulled.refs = object->refs;
@@ -174,11 +174,10 @@ void NodeCore::Impl::On(ObjectWritten& event) {
   PullTable::Pull& pull = *written->pull;
   const ObjectId& object = pull.answer.object;
   if (!event.error.empty()) {
-    Log(LogLine::Level::kWarning, ToString(object) + " did not come from node n" + std::to_string(pull.source) + ": " +
-                                      event.error + "; its home is asked again");
     GiveBack(RangeOf(written->room));
-  } else if (!store_.Seal(DaemonOf(self_),
-                          {object, pull.pulled.attempt, pull.room, DaemonOf(self_), pull.pulled.refs})) {
+    return PullFailed(std::move(pull), event);
+  }
+  if (!store_.Seal(DaemonOf(self_), {object, pull.pulled.attempt, pull.room, DaemonOf(self_), pull.pulled.refs})) {
     Log(LogLine::Level::kError, ToString(object) + " was written where nothing was leased");
   } else {
     SendNode(object.home(), rpc::ObjectCopy{object, pull.pulled.attempt, pull.room, true});
@@ -186,6 +185,22 @@ void NodeCore::Impl::On(ObjectWritten& event) {
     // Unless it has been made here by a newer attempt meanwhile.
     if (store_.Find(object)->location == pull.room) return FinishPull(std::move(pull));
   }
+  PullTable::Output output;
+  PullTable::AskAgain(pull, &output);
+  CarryOut(output);
+}
+
+// The bytes of `pull` did not come, or came damaged. A source that sends damage again and again counts as without it.
+void NodeCore::Impl::PullFailed(PullTable::Pull pull, const ObjectWritten& event) {
+  const rpc::ObjectCopy none{pull.answer.object, pull.answer.attempt, pull.answer.value.location, false, true};
+  const std::string what =
+      ToString(none.object) + " did not come from node n" + std::to_string(pull.source) + ": " + event.error;
+  if (event.damaged && pulls_.PullAgain(&pull)) {
+    Log(LogLine::Level::kWarning, what + "; it is pulled from there once more");
+    return SendNode(none.location.node, rpc::ObjectPull{none.object, none.attempt, self_});
+  }
+  Log(LogLine::Level::kWarning, what + "; its home is asked again");
+  if (event.damaged) SendNode(none.object.home(), none);
   PullTable::Output output;
   PullTable::AskAgain(pull, &output);
   CarryOut(output);

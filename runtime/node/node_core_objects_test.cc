@@ -1,5 +1,6 @@
 // References, the store, pulls.
 #include "runtime/node/node_core_fixture.h"
+#include "runtime/node/pull_table.h"
 
 namespace manta::runtime {
 namespace {
@@ -235,6 +236,30 @@ TEST_F(NodeObjects, AsksTheHomeAgainWhenTheBytesDoNotCome) {
   EXPECT_THAT(Take<rpc::ObjectResolve>(DaemonOf(6)), ElementsAre(rpc::ObjectResolve{object, driver_}));
   EXPECT_THAT(Take<rpc::ObjectCopy>(DaemonOf(6)), IsEmpty());
   EXPECT_EQ(counts().store_objects, 0u);
+  EXPECT_EQ(counts().pulls, 0u);
+  EXPECT_TRUE(LargeRoomIsFree());
+}
+
+TEST_F(NodeObjects, ASourceWhoseBytesStayDamagedCountsAsWithoutTheObject) {
+  const ObjectId object{{6, 1}, 3, 0};
+  WriteObject write = BeginLargePull(object);
+  EXPECT_THAT(Take<rpc::ObjectPull>(DaemonOf(7)), SizeIs(1));
+  for (int damaged = 1; damaged < node::PullTable::kDamagedMax; ++damaged) {
+    Do(ObjectWritten{write.pull, "checksum", true});
+    EXPECT_THAT(Take<rpc::ObjectPull>(DaemonOf(7)), SizeIs(1));
+    EXPECT_THAT(Take<rpc::ObjectResolve>(DaemonOf(6)), IsEmpty());
+    rpc::ObjectPulled pulled = Bytes2MiB(object);
+    pulled.size_bytes = kLargeBytes;
+    FromNode(7, pulled);
+    write = TakeWrite();
+  }
+  Do(ObjectWritten{write.pull, "checksum", true});
+  EXPECT_THAT(Take<rpc::ObjectPull>(DaemonOf(7)), IsEmpty());
+  const auto copies = Take<rpc::ObjectCopy>(DaemonOf(6));
+  ASSERT_THAT(copies, SizeIs(1));
+  EXPECT_EQ(copies[0].location.node, 7u);
+  EXPECT_TRUE(copies[0].damaged && !copies[0].present);
+  EXPECT_THAT(Take<rpc::ObjectResolve>(DaemonOf(6)), ElementsAre(rpc::ObjectResolve{object, driver_}));
   EXPECT_EQ(counts().pulls, 0u);
   EXPECT_TRUE(LargeRoomIsFree());
 }

@@ -76,7 +76,7 @@ void ObjectTransfers::Abandon(const AbandonWrite& action) {
 
 void ObjectTransfers::Ended(uint64_t pull, const absl::Status& status) {
   fetches_.erase(pull);
-  options_.written({pull, status.ok() ? "" : base::Message(status)});
+  options_.written({pull, status.ok() ? "" : base::Message(status), absl::IsDataLoss(status)});
 }
 
 // ------------------------------------------------------------------ connections and files

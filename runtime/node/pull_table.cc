@@ -14,6 +14,7 @@ bool PullTable::Want(const rpc::ObjectResolved& answer, Output* out) {
   Abandon(&pull, out);
   pull.answer = answer;
   pull.source = answer.value.location.node;
+  pull.damaged = 0;
   return true;
 }
 
@@ -65,6 +66,16 @@ std::optional<PullTable::Written> PullTable::TakeWritten(uint64_t number) {
 
 void PullTable::AskAgain(const Pull& pull, Output* out) {
   for (const ProcessId asker : pull.askers) out->asks.push_back({pull.answer.object, asker});
+}
+
+bool PullTable::PullAgain(Pull* pull) {
+  if (++pull->damaged >= kDamagedMax) return false;
+  pull->number = 0;
+  pull->room = {};
+  pull->pulled = {};
+  const ObjectId object = pull->answer.object;
+  pulls_.emplace(object, std::move(*pull));
+  return true;
 }
 
 void PullTable::SourceDied(NodeId source, Output* out) {

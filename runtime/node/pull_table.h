@@ -5,13 +5,15 @@
 //
 //      ObjectResolved from the home          ObjectPulled           room granted          ObjectWritten
 //      with a location elsewhere ─► pulling ─────────────► arrived ─────────────► writing ─────────────► sealed,
-//                                      │ not found            │ refused             │ error       the askers answered
-//                                      │                      └─► kOutOfMemory      │
-//                                      └────────────► ask the home again ◄──────────┘
+//                                   ▲  │ not found            │ refused             │ error       the askers answered
+//                                   │  │                      └─► kOutOfMemory      │
+//                                   │  └────────────► ask the home again ◄──────────┤
+//                                   └───────────────────────────────────────────────┘ damaged, not for the last time
 //
-// In each state the source may die (ask the home again), the home or all askers may (the pull is forgotten), and a
-// newer attempt may replace the pull. One that is being written is then *abandoned*: the shell is told to stop, and the
-// room is free when it has.
+// A source that has sent damaged bytes kDamagedMax times counts as without the object: the home is told so, and asked
+// again. In each state the source may die (ask the home again), the home or all askers may (the pull is forgotten), and
+// a newer attempt may replace the pull. One that is being written is then *abandoned*: the shell is told to stop, and
+// the room is free when it has.
 //
 // Ownership:  owned by NodeCore.
 // Threads:    externally synchronised; pure.
@@ -42,6 +44,7 @@ class PullTable {
     uint64_t number = 0;       // of the request for room, and of the writing; 0: ObjectPulled has not come
     rpc::ObjectPulled pulled;  // what the source has said; small objects' bytes until they are written
     rpc::StoreLocation room;   // being written; segment 0: not yet
+    int damaged = 0;           // how often its bytes came damaged
     bool writing() const { return room.segment != 0; }
   };
   struct Output {
@@ -52,6 +55,8 @@ class PullTable {
     rpc::StoreLocation room;
     std::optional<Pull> pull;  // none: it was abandoned
   };
+
+  static constexpr int kDamagedMax = 3;
 
   PullTable() = default;
   PullTable(const PullTable&) = delete;
@@ -70,6 +75,9 @@ class PullTable {
   // The shell has ended a writing. None: there was no such writing.
   std::optional<Written> TakeWritten(uint64_t number);
   static void AskAgain(const Pull& pull, Output* out);
+  // What was written is damaged. True: pull it from the same source once more. False: the pull is over, and nobody has
+  // been told. REQUIRES: `pull` is what TakeWritten gave, and nothing has happened since.
+  bool PullAgain(Pull* pull);
 
   void SourceDied(NodeId source, Output* out);
   void HomeDied(NodeId home, Output* out);

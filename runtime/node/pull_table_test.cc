@@ -116,6 +116,24 @@ TEST_F(PullTableTest, ALargeOneNeedsItsSourceUntilItIsWritten) {
   EXPECT_EQ(pulls_.size(), 1u);
 }
 
+TEST_F(PullTableTest, PullsDamagedBytesOnceMoreButNotForEver) {
+  Want(Answer(kAsker, 2));
+  for (int damaged = 1; damaged < PullTable::kDamagedMax; ++damaged) {
+    auto written = pulls_.TakeWritten(Write());
+    ASSERT_TRUE(written && written->pull);
+    EXPECT_TRUE(pulls_.PullAgain(&*written->pull)) << damaged;
+    EXPECT_FALSE(Want(Answer(kAlso, 2))) << "it is being pulled";
+  }
+  auto last = pulls_.TakeWritten(Write());
+  ASSERT_TRUE(last && last->pull);
+  EXPECT_FALSE(pulls_.PullAgain(&*last->pull));
+  EXPECT_EQ(last->pull->askers.front(), kAsker);
+  EXPECT_EQ(pulls_.size(), 0u);
+  EXPECT_TRUE(Want(Answer(kAsker, 3)));
+  auto other = pulls_.TakeWritten(Write());
+  EXPECT_TRUE(pulls_.PullAgain(&*other->pull)) << "another source begins anew";
+}
+
 TEST_F(PullTableTest, ForgetsPullsOfADeadHome) {
   Want(Answer(kAsker, 2));
   const auto number = pulls_.Arrived(Bytes());

@@ -70,7 +70,9 @@ class NodeHost : public Host {
   size_t segments() const { return segments_.size(); }
   Transfers& transfers() { return transfers_; }
   // A WriteObject has ended.
-  void Written(uint64_t pull, const std::string& error) { Handle(runtime::ObjectWritten{pull, error}); }
+  void Written(uint64_t pull, const std::string& error, bool damaged = false) {
+    Handle(runtime::ObjectWritten{pull, error, damaged});
+  }
 
  private:
   struct Segment {

@@ -30,6 +30,10 @@ void Oracle::StoredOn(const ObjectId& object, NodeId node) {
   if (const auto it = calls_.find(CallOf(object)); it != calls_.end()) it->second.stored_on.insert(node);
 }
 
+void Oracle::ComesDamaged(const ObjectId& object) {
+  if (const auto it = calls_.find(CallOf(object)); it != calls_.end()) it->second.comes_damaged = true;
+}
+
 void Oracle::Executes(const rpc::CallRequest& request, ProcessId where) {
   const auto it = calls_.find(request.call);
   if (it == calls_.end())
@@ -89,7 +93,8 @@ void Oracle::Completed(const ObjectId& object, ProcessId holder, int times, std:
   ++errors_;
   ++errors_by_code_[error.code];
   if (!Possible(object, holder, error.code, 0)) Violate(name + " ends without a cause for" + Describe(error));
-  if (error.code == rpc::ErrorCode::kObjectLost && error.message.ends_with("and is gone")) {
+  const bool unexplained = error.message.ends_with("and is gone") || error.message.ends_with("each time");
+  if (error.code == rpc::ErrorCode::kObjectLost && unexplained) {
     Violate(name + " is lost, and nobody says why it is not computed again:" + Describe(error));
   }
   const bool died = error.code == rpc::ErrorCode::kWorkerDied || error.code == rpc::ErrorCode::kActorDied;
@@ -124,7 +129,7 @@ bool Oracle::Possible(const ObjectId& object, ProcessId holder, rpc::ErrorCode c
                       (WorkerDeaths() || killed_actors_.contains(call.actor)));
       break;
     case ErrorCode::kObjectLost:
-      self = dead_nodes_.contains(object.home());
+      self = dead_nodes_.contains(object.home()) || call.comes_damaged;
       for (const NodeId node : call.stored_on) self = self || dead_nodes_.contains(node);
       break;
     case ErrorCode::kOwnerDied:

@@ -5,10 +5,10 @@
 //             (3) an attempt runs at most once, and never if its caller was told NotExecuted; a call runs at most
 //                 1 + max_retries times; an error that says it has not run is the truth.
 //             (4) an actor's incarnation runs the calls of one caller in the order in which they were made.
-//             (5) an error has a cause: an object is lost only if its home or a node that stored it died, ...
-//             (6) a task runs on the only node that it allows.
-//             (7) what is lost with a node cannot be computed again, and the error says why.
-//             (8) store memory is not written while it is read, and what is read is what was written.
+//             (5) an error has a cause: an object is lost only if its home or a node that stored it died, or it came
+//             damaged, ... (6) a task runs on the only node that it allows. (7) what is lost with a node cannot be
+//             computed again, and the error says why. (8) store memory is not written while it is read, and what is
+//             read is what was written.
 // Threads:    externally synchronised.
 #ifndef MANTA_TESTS_SIM_ORACLE_H_
 #define MANTA_TESTS_SIM_ORACLE_H_
@@ -45,6 +45,7 @@ class Oracle {
     NodeId only_node = 0;  // it may run nowhere else
     // What happened.
     bool threw = false;
+    bool comes_damaged = false;
     uint32_t runs = 0;
     std::set<uint32_t> ran;      // attempts
     std::set<uint32_t> refused;  // attempts that were answered NotExecuted
@@ -61,6 +62,7 @@ class Oracle {
   void KilledActor(ActorId actor) { killed_actors_.insert(actor); }
   void Threw(CallId id);
   void StoredOn(const ObjectId& object, NodeId node);
+  void ComesDamaged(const ObjectId& object);
 
   // ---- what the cores do
   void Executes(const rpc::CallRequest& request, ProcessId where);

@@ -77,12 +77,16 @@ void Transfers::Step(uint64_t pull) {
   if (!there) return End(pull, "it is not there any more");
   node_->Read(write.location, write.object, DaemonOf(node_->id()));
   const int64_t number = source->Read(*there, write.object, DaemonOf(node_->id()));
+  if (world_->IsDamagedAt(write.source, write.object, write.attempt)) {
+    world_->oracle().ComesDamaged(write.object);
+    return End(pull, "a chunk comes with a wrong checksum", true);
+  }
   if (world_->TransferFails()) {
     if (rng.Uniform(2) == 0) {  // the connection breaks
       source->transfers().Close(reader);
       return StepLater(pull, milliseconds(rng.Between(1, 200)));
     }
-    if (std::exchange(fetching.damaged, true)) return End(pull, "a chunk has come twice with a wrong checksum");
+    if (std::exchange(fetching.damaged, true)) return End(pull, "a chunk has come twice with a wrong checksum", true);
     return StepLater(pull, microseconds(rng.Between(100, 2'000)));
   }
   fetching.damaged = false;
@@ -94,12 +98,12 @@ void Transfers::Step(uint64_t pull) {
   node_->Write(room, blob, node_->label());
 }
 
-void Transfers::End(uint64_t pull, const std::string& error) {
+void Transfers::End(uint64_t pull, const std::string& error, bool damaged) {
   const auto it = fetching_.find(pull);
   if (NodeHost* source = FindSource(it->second.write.source)) source->transfers().Close({node_, pull});
   fetching_.erase(it);
   world_->queue().After(microseconds(world_->rng().Between(5, 200)),
-                        [this, pull, error] { node_->Written(pull, error); });
+                        [this, pull, error, damaged] { node_->Written(pull, error, damaged); });
 }
 
 void Transfers::Abandon(uint64_t pull) {

@@ -49,7 +49,7 @@ class Transfers {
   void Close(Reader reader) { readers_.erase(reader); }
   void Step(uint64_t pull);
   void StepLater(uint64_t pull, Duration delay);
-  void End(uint64_t pull, const std::string& error);
+  void End(uint64_t pull, const std::string& error, bool damaged = false);
   NodeHost* FindSource(NodeId source) const;
 
   World* const world_;

@@ -18,6 +18,7 @@ using std::chrono::seconds;
 
 constexpr uint64_t kEventsMax = 1'000'000;
 constexpr uint64_t kChunksPerTransferFault = 6;
+constexpr uint64_t kObjectsPerDamaged = 4;
 constexpr uint64_t kOperationsPerDiskFault = 12;
 constexpr Duration kWorkMax = seconds(400);  // virtual time until the calls are made
 constexpr Duration kWaitMax = seconds(60);   // after the last fault every wait ends
@@ -173,6 +174,15 @@ bool World::TransferFails() {
   if (faults_over_ || rng_.Uniform(kChunksPerTransferFault) != 0) return false;
   ++faults_.transfers;
   return true;
+}
+
+bool World::IsDamagedAt(NodeId source, const ObjectId& object, uint32_t attempt) const {
+  uint64_t hash = options_.seed;
+  for (const uint64_t part : {source, object.owner.node, object.owner.number, object.number, uint64_t{attempt}}) {
+    hash = (hash ^ part) * 0x9E3779B97F4A7C15u;
+    hash ^= hash >> 29;
+  }
+  return mix_.worker_kills > 0 && hash % kObjectsPerDamaged == 0;
 }
 
 bool World::StartFails() { return !faults_over_ && mix_.worker_kills > 4 && rng_.Uniform(100) == 0; }

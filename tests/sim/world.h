@@ -91,6 +91,8 @@ class World {
   NodeHost* FindNode(NodeId node) const;
   // Whether a chunk of an object is damaged or lost with its connection.
   bool TransferFails();
+  // Whether a node sends damaged bytes of this attempt of the object, whenever it is asked for them.
+  bool IsDamagedAt(NodeId source, const ObjectId& object, uint32_t attempt) const;
   // kRefused: nobody is there. kLater: cut off, or not known there yet: try again.
   enum class Connected { kYes, kRefused, kLater };
   Connected ConnectNodes(NodeHost* from, NodeId to, bool data);
