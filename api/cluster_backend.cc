@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "api/user_code.h"
 #include "base/log.h"
 #include "base/resources.h"
@@ -12,6 +13,7 @@ namespace manta::internal {
 namespace {
 
 constexpr Duration kCreditTimeout = std::chrono::seconds(30);
+constexpr Duration kHeadTimeout = std::chrono::seconds(30);
 constexpr Duration kShutdownTimeout = std::chrono::seconds(5);
 constexpr Duration kBlockedAfter = std::chrono::milliseconds(1);
 
@@ -162,7 +164,7 @@ void ClusterBackend::TakeCredit(ActorCallCount& calls, const RefHandle& actor) {
 RefHandle ClusterBackend::CreateActor(uint64_t constructor, const char* class_name, std::vector<Argument> args,
                                       const ActorOptions& options) {
   if (options.get_if_exists) {
-    if (std::optional<ActorRef> found = GetActor(options.name, options.name_space)) return found->handle;
+    if (std::optional<ActorRef> found = GetActor(options.name, options.name_space, kHeadTimeout)) return found->handle;
   }
   std::vector<RefHandle> keep;
   runtime::SubmitActor create;
@@ -196,25 +198,40 @@ RefHandle ClusterBackend::CreateActor(uint64_t constructor, const char* class_na
     return handle;
   }
   // Somebody else may have created it since GetActor looked: the head decides.
-  const std::shared_ptr<Lookup> named = AwaitLookup([&](uint64_t cookie) {
+  const auto ask = [&](uint64_t cookie) {
     create.decided = cookie;
     process_->Submit(std::move(create));
+  };
+  // It may be the arguments that are waited for, however long that takes; or else a head that does not answer.
+  const std::shared_ptr<Lookup> named = AwaitLookup(ask, [&](const IsDone& is_done) {
+    while (!BlockUntil(is_done, process_->Now() + kHeadTimeout)) {
+      GetActor(options.name, options.name_space, kHeadTimeout);
+    }
+    return true;
   });
   const ObjectId named_handle = named->actor.handle();
   return named_handle == ref->object ? handle : Adopt(ToKey(named_handle), {});
 }
 
-std::optional<ActorRef> ClusterBackend::GetActor(const std::string& name, const std::string& name_space) {
-  const std::shared_ptr<Lookup> lookup = AwaitLookup([&](uint64_t cookie) {
+std::optional<ActorRef> ClusterBackend::GetActor(const std::string& name, const std::string& name_space,
+                                                 std::chrono::nanoseconds timeout) {
+  const auto ask = [&](uint64_t cookie) {
     process_->Submit(runtime::FindActor{name_space.empty() ? process_->name_space() : name_space, name, cookie});
+  };
+  const Time deadline = SaturatingAdd(process_->Now(), timeout);
+  const std::shared_ptr<Lookup> lookup = AwaitLookup(ask, [&](const IsDone& is_done) {
+    if (BlockUntil(is_done, deadline) || process_->Now() < deadline) return is_done();
+    Throw(rpc::ErrorCode::kTimeout, "GetActor: the head has not said in " + ToString(timeout) + " who is '" + name +
+                                        "'. If `manta status` finds no head, start it again with the command that it "
+                                        "was started with; actors, their calls and their names outlive it");
   });
   if (!lookup->actor && daemon_lost_) Throw(rpc::ErrorCode::kNodeDied, "GetActor: the node daemon is gone");
   if (!lookup->actor) return std::nullopt;
   return ActorRef{Adopt(ToKey(lookup->actor.handle()), {}), lookup->max_concurrency};
 }
 
-// Blocks until what `ask` asks for, under the number that it is given, is answered.
-std::shared_ptr<ClusterBackend::Lookup> ClusterBackend::AwaitLookup(const std::function<void(uint64_t)>& ask) {
+std::shared_ptr<ClusterBackend::Lookup> ClusterBackend::AwaitLookup(const std::function<void(uint64_t)>& ask,
+                                                                    const std::function<bool(const IsDone&)>& wait) {
   auto lookup = std::make_shared<Lookup>();
   uint64_t cookie = 0;
   {
@@ -222,13 +239,12 @@ std::shared_ptr<ClusterBackend::Lookup> ClusterBackend::AwaitLookup(const std::f
     cookie = next_lookup_++;
     lookups_[cookie] = lookup;
   }
-  ask(cookie);
-  BlockUntil([&] { return lookup->done.load(std::memory_order_acquire); }, Time::max());
-  {
+  const absl::Cleanup forget = [this, cookie] {
     base::MutexLock lock(&tables_mutex_);
     lookups_.erase(cookie);
-  }
-  if (!lookup->done.load(std::memory_order_acquire))
+  };
+  ask(cookie);
+  if (!wait([&] { return lookup->done.load(std::memory_order_acquire); }))
     Throw(rpc::ErrorCode::kShutdown, "Shutdown came while the head was asked for an actor's name");
   return lookup;
 }

@@ -42,7 +42,8 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
                                          uint32_t return_count, const CallOptions& options) override;
   RefHandle CreateActor(uint64_t constructor, const char* class_name, std::vector<Argument> args,
                         const ActorOptions& options) override;
-  std::optional<ActorRef> GetActor(const std::string& name, const std::string& name_space) override;
+  std::optional<ActorRef> GetActor(const std::string& name, const std::string& name_space,
+                                   std::chrono::nanoseconds timeout) override;
   void KillActor(const RefHandle& actor, bool no_restart) override;
   void Cancel(const RefHandle& ref) override;
   void OnDeath(const RefHandle& actor, std::function<void(const ErrorValue&)> callback) override;
@@ -113,7 +114,11 @@ class ClusterBackend final : public Backend, private runtime::Process::Host {
     std::atomic<bool> done{false};
     std::vector<rpc::NodeInfo> nodes;
   };
-  std::shared_ptr<Lookup> AwaitLookup(const std::function<void(uint64_t)>& ask);
+  // Asks, under the number that it is given, what OnActorLookedUp answers. `wait` returns true when what it is given
+  // is, else false when it will wait no longer. Throws a TimeoutError; ShutdownError.
+  using IsDone = std::function<bool()>;
+  std::shared_ptr<Lookup> AwaitLookup(const std::function<void(uint64_t)>& ask,
+                                      const std::function<bool(const IsDone&)>& wait);
   void RunCallbacks();
   void PostCallback(std::function<void()> callback);
 

@@ -331,7 +331,9 @@ void LocalBackend::OnDeath(const RefHandle& handle, std::function<void(const Err
   }
 }
 
-std::optional<ActorRef> LocalBackend::GetActor(const std::string& name, const std::string& name_space) {
+// Nobody need be asked.
+std::optional<ActorRef> LocalBackend::GetActor(const std::string& name, const std::string& name_space,
+                                               std::chrono::nanoseconds) {
   base::MutexLock lock(&mutex_);
   const LocalActorPtr actor = FindNamed(name_space.empty() ? spec_.name_space : name_space, name);
   if (actor == nullptr) return std::nullopt;

@@ -52,7 +52,8 @@ class LocalBackend final : public Backend {
                                          uint32_t return_count, const CallOptions& options) override;
   RefHandle CreateActor(uint64_t constructor, const char* class_name, std::vector<Argument> args,
                         const ActorOptions& options) override;
-  std::optional<ActorRef> GetActor(const std::string& name, const std::string& name_space) override;
+  std::optional<ActorRef> GetActor(const std::string& name, const std::string& name_space,
+                                   std::chrono::nanoseconds timeout) override;
   void KillActor(const RefHandle& actor, bool no_restart) override;
   void Cancel(const RefHandle& ref) override;
   void OnDeath(const RefHandle& actor, std::function<void(const ErrorValue&)> callback) override;

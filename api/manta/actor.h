@@ -179,7 +179,8 @@ class Actor {
     return *this;
   }
   // With Name: Remote gives a handle to the living actor of that name, if there is one, and makes none; of several
-  // creators at once, one makes it. Remote waits for the head's word, and for refs among its arguments before that.
+  // creators at once, one makes it. Remote waits for refs among its arguments, then for the head's word; while the head
+  // is away, for 30 s, then it throws a TimeoutError (the actor may be made yet).
   Actor& GetIfExists(bool on = true) {
     options_.get_if_exists = on;
     return *this;
@@ -261,13 +262,15 @@ class Actor {
   internal::ActorOptions options_;
 };
 
-// The living actor `name` of `name_space` (empty: the job's own); nothing if there is none. Waits for the answer.
-// Calls on it end with a FunctionNotFoundError if it is not of class T. InvalidArgumentError: no actor can be named so.
+// The living actor `name` of `name_space` (empty: the job's own); nothing if there is none. Waits for the head's
+// answer; TimeoutError: none has come in `timeout` (the head is away: try again when it is back). Calls on it end with
+// a FunctionNotFoundError if it is not of class T. InvalidArgumentError: no actor can be named so.
 template <class T>
-std::optional<ActorHandle<T>> GetActor(const std::string& name, const std::string& name_space = "") {
+std::optional<ActorHandle<T>> GetActor(const std::string& name, const std::string& name_space = "",
+                                       std::chrono::nanoseconds timeout = std::chrono::seconds(30)) {
   if (!name_space.empty()) internal::CheckedName("GetActor: a namespace", name_space);
   std::optional<internal::ActorRef> found =
-      internal::Current().GetActor(internal::CheckedName("GetActor: a name", name), name_space);
+      internal::Current().GetActor(internal::CheckedName("GetActor: a name", name), name_space, timeout);
   if (!found) return std::nullopt;
   return ActorHandle<T>(std::move(*found));
 }

@@ -384,6 +384,10 @@ std::vector<Call*> ActorStream::TakeCalls(bool in_flight) {
 void ActorStream::Detach() {
   StopRetrying();
   flight_peer_ = nullptr;
+      if (creation_ == nullptr && version_ == 0) {
+        return "where the actor lives is asked for, and not answered yet: by the head, if the actor is named or may "
+               "be restarted, else by the node daemon of its creator";
+      }
   MoveTo(nullptr);
   Peer* const numbered = last_sequence_ == 0 ? nullptr : parts_.peers->Find(flight_worker_);
   if (numbered != nullptr) numbered->numbered[actor_] = {flight_incarnation_, last_sequence_};

@@ -27,6 +27,7 @@ using embedded::IsAlive;
 using embedded::ReadFile;
 using embedded::Say;
 using embedded::WriteFile;
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -80,8 +81,19 @@ class Caller {
     for (; !embedded::Exists(path); ++calls) Call();
     return calls;
   }
+  int Ready() { return 1; }
+  // What Get says when its own timeout, or that of the call, is over.
+  std::string GetWithin(int ms) { return WhatOf(counter_.Call<&Counter::Add>().Remote(1), milliseconds(ms)); }
+  std::string CallWithin(int ms) {
+    return WhatOf(counter_.Call<&Counter::Add>().Timeout(milliseconds(ms)).Remote(1), seconds(20));
+  }
 
  private:
+  static std::string WhatOf(const ObjectRef<int>& ref, milliseconds timeout) {
+    const Result<int> result = TryGet(ref, timeout);
+    if (result.ok()) return "it has a value";
+    return (result.error().code() == ErrorCode::kTimeout ? "timeout: " : "another: ") + result.error().what();
+  }
   ActorHandle<Counter> counter_;
 };
 
@@ -368,6 +380,25 @@ TEST_F(Faults, WithoutAHeadCallsGoOnAndItsNextLifeKnowsWhatItKnew) {
   EXPECT_EQ(Get(On("w2", Task<&Where>()).Remote(), kRecovered), two.number) << "nodes keep their numbers";
   AddNode("w3");
   ExpectRunsOn({"w1", "w2", "w3"});
+}
+
+TEST_F(Faults, WithoutAHeadNothingIsWaitedForBeyondItsTimeout) {
+  StartHead();
+  AddNode("w1"), AddNode("w2");
+  Attach();
+  const auto named = On("w1", Actor<Counter>()).Name("known").Remote();
+  EXPECT_EQ(Get(named.Call<&Counter::Add>().Remote(1)), 1);
+  const auto caller = On("w2", Actor<Caller>()).Remote(named);  // which has not called it yet
+  Get(caller.Call<&Caller::Ready>().Remote());
+  KillHead();
+  EXPECT_TRUE(ErrorOf<TimeoutError>([] { GetActor<Counter>("known", "", milliseconds(300)); }));
+  EXPECT_THAT(Get(caller.Call<&Caller::GetWithin>().Remote(300), kRecovered),
+              AllOf(HasSubstr("timeout: "), HasSubstr("not answered yet: by the head")));
+  EXPECT_THAT(Get(caller.Call<&Caller::CallWithin>().Remote(300), kRecovered), HasSubstr("timeout: "));
+  RestartHead();
+  EXPECT_EQ(Get(caller.Call<&Caller::Call>().Remote(), kRecovered), 3)
+      << "a Get that gives up leaves its call as it is";
+  EXPECT_TRUE(GetActor<Counter>("known"));
 }
 
 TEST_F(Faults, AJobThatEndedWhileTheHeadWasAwayIsOver) {

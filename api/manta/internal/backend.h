@@ -210,7 +210,9 @@ class Backend {
                                                  uint32_t return_count, const CallOptions& options) = 0;
   virtual RefHandle CreateActor(uint64_t constructor, const char* class_name, std::vector<Argument> args,
                                 const ActorOptions& options) = 0;
-  virtual std::optional<ActorRef> GetActor(const std::string& name, const std::string& name_space) = 0;
+  // TimeoutError: the head has not answered in time.
+  virtual std::optional<ActorRef> GetActor(const std::string& name, const std::string& name_space,
+                                           std::chrono::nanoseconds timeout) = 0;
   virtual void KillActor(const RefHandle& actor, bool no_restart) = 0;
   virtual void Cancel(const RefHandle& ref) = 0;
   virtual void OnDeath(const RefHandle& actor, std::function<void(const ErrorValue&)> callback) = 0;
