@@ -54,6 +54,11 @@ NoHandler no_handler;  // stateless
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(base::EventLoop* loop, const std::string& address,
                                                            const Options& options, OnChannel on_channel) {
+  if (!IsLocalAddress(address)) {
+    return base::Error(
+        absl::StatusCode::kInvalidArgument,
+        address + " is not a loopback address: connections are not encrypted yet, so nothing else is listened on");
+  }
   MANTA_ASSIGN_OR_RETURN(base::UniqueFd socket, ListenOn(address));
   MANTA_ASSIGN_OR_RETURN(std::string local, LocalAddress(socket.get()));
   return std::make_unique<Listener>(loop, std::move(socket), std::move(local), options, std::move(on_channel));

@@ -37,7 +37,8 @@ class Listener {
   // The channel is open, and delivers nothing before this returns: call set_handler now.
   using OnChannel = std::function<void(std::unique_ptr<SocketChannel> channel, const PeerIdentity& peer)>;
 
-  // `address`: rpc/socket_address.h. Errors: those of ListenOn.
+  // `address`: rpc/socket_address.h. Errors: those of ListenOn; kInvalidArgument, too: others than processes of this
+  // host could connect, and connections are not encrypted.
   static absl::StatusOr<std::unique_ptr<Listener>> Listen(base::EventLoop* loop, const std::string& address,
                                                           const Options& options, OnChannel on_channel);
   // `socket` listens already.

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -15,6 +14,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/hex.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/status.h"
@@ -28,27 +28,6 @@ using nlohmann::json;
 
 constexpr size_t kClusterIdBytes = 6;
 constexpr size_t kSmallFileBytesMax = 64 << 10;
-
-std::string Hex(std::string_view bytes) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const char byte : bytes) {
-    text += kDigits[static_cast<uint8_t>(byte) >> 4];
-    text += kDigits[static_cast<uint8_t>(byte) & 15];
-  }
-  return text;
-}
-
-absl::StatusOr<std::string> Unhex(std::string_view text) {
-  std::string bytes;
-  for (size_t i = 0; i + 1 < text.size(); i += 2) {
-    unsigned value = 0;
-    const auto [end, error] = std::from_chars(text.data() + i, text.data() + i + 2, value, 16);
-    if (error != std::errc() || end != text.data() + i + 2) return absl::InvalidArgumentError("not hexadecimal");
-    bytes += static_cast<char>(value);
-  }
-  return bytes;
-}
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -86,7 +65,7 @@ absl::StatusOr<rpc::Bits256> ReadSecret(const std::string& path) {
                            path + ", and make a new cluster if others may have read it");
   }
   MANTA_ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(path));
-  const absl::StatusOr<std::string> bytes = Unhex(text);
+  const absl::StatusOr<std::string> bytes = base::Unhex(text);
   rpc::Bits256 secret;
   if (!bytes.ok() || bytes->size() != secret.size()) {
     return base::Error(absl::StatusCode::kInvalidArgument, path + " is not a cluster's secret (64 hexadecimal digits)");
@@ -259,13 +238,13 @@ absl::StatusOr<ClusterIdentity> LoadOrMakeIdentity(const std::string& state_dir,
   ClusterIdentity identity;
   identity.state_dir = state_dir;
   identity.secret = rpc::RandomBits256();
-  identity.cluster_id = Hex(rpc::BytesOf(rpc::RandomBits256()).substr(0, kClusterIdBytes));
+  identity.cluster_id = base::Hex(rpc::BytesOf(rpc::RandomBits256()).substr(0, kClusterIdBytes));
   std::error_code ignored;
   fs::remove(state_dir + "/commit_seq", ignored);
   fs::remove(state_dir + "/address", ignored);
   fs::remove(state_dir + "/metadata", ignored);
   fs::remove_all(state_dir + "/redis", ignored);
-  MANTA_RETURN_IF_ERROR(WriteSmallFile(state_dir + "/secret", Hex(rpc::BytesOf(identity.secret)), 0600));
+  MANTA_RETURN_IF_ERROR(WriteSmallFile(state_dir + "/secret", base::Hex(rpc::BytesOf(identity.secret)), 0600));
   MANTA_RETURN_IF_ERROR(WriteSmallFile(state_dir + "/cluster_id", identity.cluster_id, 0644));
   return identity;
 }

@@ -119,12 +119,6 @@ HeadServer::~HeadServer() {
 
 absl::Status HeadServer::Listen() {
   const std::string& address = options_.cluster.address;
-  if (!rpc::IsLocalAddress(address)) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
-                       address +
-                           " is not a loopback address: connections are not encrypted yet, so nothing else is "
-                           "listened on");
-  }
   rpc::Listener::Options listen;
   listen.handshake.cluster_id = options_.cluster.cluster_id;
   listen.handshake.cluster_secret = options_.cluster.secret;

@@ -106,8 +106,8 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
     enum class State { kAsked, kComing, kReady } state = State::kAsked;
     base::UniqueFd image;
     std::vector<std::string> argv;
-    std::vector<std::string> files;           // what goes with it, relative to `directory`
-    std::vector<rpc::ProgramFile> described;  // image and files, once another node has asked
+    std::vector<std::string> files;       // what goes with it, relative to `directory`
+    ProgramFiles::Description described;  // of image and files, once another node has asked
     std::string directory;
     std::string name_space;
     NodeId driver_node = 0;

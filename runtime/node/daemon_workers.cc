@@ -82,25 +82,25 @@ void Daemon::AskForProgram(JobId job) {
 }
 
 void Daemon::OnProgramRequest(const rpc::ProgramRequest& request) {
-  const auto answer = [this, request](absl::StatusOr<std::vector<rpc::ProgramFile>> files) {
+  const auto answer = [this, request](absl::StatusOr<ProgramFiles::Description> described) {
     rpc::ProgramInfo info;
     info.job = request.job;
     info.node = core_.node();
     Program* program = FindProgram(request.job);
-    if (program == nullptr) files = base::Error(absl::StatusCode::kNotFound, "the job's driver has ended");
-    if (files.ok()) {
-      program->described = *files;
-      info.files = *std::move(files);
+    if (program == nullptr) described = base::Error(absl::StatusCode::kNotFound, "the job's driver has ended");
+    if (described.ok()) {
+      program->described = *std::move(described);
+      info.files = program->described.files;
       info.argv = program->argv;
       info.name_space = program->name_space;
     } else {
-      info.error = base::Message(files.status());
+      info.error = base::Message(described.status());
     }
     network_->SendToNode(request.asker, info);
   };
   const Program* program = FindProgram(request.job);
   if (program == nullptr || !program->image) return answer(absl::NotFoundError("this node does not have the program"));
-  if (!program->described.empty()) return answer(program->described);
+  if (!program->described.files.empty()) return answer(program->described);
   program_files_->Describe(program->image.get(), program->directory, program->files, answer);
 }
 

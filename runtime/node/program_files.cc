@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/hex.h"
 #include "base/status.h"
 #include "rpc/crypto.h"
 
@@ -20,16 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t kDirectoryDigits = 16;
 constexpr char kProgramName[] = ".manta-program";  // no file of a user's
-
-std::string Hex(const Bytes& bytes) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const char byte : bytes.view()) {
-    text += kDigits[static_cast<uint8_t>(byte) >> 4];
-    text += kDigits[static_cast<uint8_t>(byte) & 15];
-  }
-  return text;
-}
 
 absl::StatusOr<rpc::ProgramFile> DescribeFile(int fd, const std::string& path) {
   struct stat info;
@@ -88,7 +79,7 @@ void ProgramFiles::Describe(int image, const std::string& directory, const std::
   ++hashing_now_;
   hashing_.emplace_back(
       [this, own = std::make_shared<base::UniqueFd>(std::move(own)), directory, files, done = std::move(done)] {
-        absl::StatusOr<std::vector<rpc::ProgramFile>> described = DescribeAll(std::move(*own), directory, files);
+        absl::StatusOr<Description> described = DescribeAll(std::move(*own), directory, files);
         loop_->Post([this, described = std::move(described), done, alive = std::weak_ptr<bool>(alive_)] {
           const std::shared_ptr<bool> still = alive.lock();
           if (!still || !*still) return;
@@ -98,35 +89,42 @@ void ProgramFiles::Describe(int image, const std::string& directory, const std::
       });
 }
 
-absl::StatusOr<std::vector<rpc::ProgramFile>> ProgramFiles::DescribeAll(base::UniqueFd image,
-                                                                        const std::string& directory,
-                                                                        const std::vector<std::string>& files) {
-  std::vector<rpc::ProgramFile> described;
-  MANTA_ASSIGN_OR_RETURN(described.emplace_back(), DescribeFile(image.get(), kProgramName));
-  described.back().executable = true;
-  std::vector<base::UniqueFd> opened;
-  opened.push_back(std::move(image));
+absl::StatusOr<ProgramFiles::Description> ProgramFiles::DescribeAll(base::UniqueFd image, const std::string& directory,
+                                                                    const std::vector<std::string>& files) {
+  Description description;
+  MANTA_ASSIGN_OR_RETURN(description.files.emplace_back(), DescribeFile(image.get(), kProgramName));
+  description.files.back().executable = true;
+  description.open.push_back(Share(description.files.back(), std::move(image)));
   for (const std::string& file : files) {
     const bool is_library = fs::path(file).is_absolute();
     const std::string here = is_library ? file : directory + "/" + file;
     const std::string there = is_library ? kLibraryFolder + ("/" + fs::path(file).filename().string()) : file;
     if (!IsInside(there)) return base::Error(absl::StatusCode::kInvalidArgument, "'" + file + "' lies outside");
-    opened.emplace_back(open(here.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!opened.back()) return base::ErrnoStatus(errno, std::string(is_library ? "shared library " : "open ") + here);
-    MANTA_ASSIGN_OR_RETURN(described.emplace_back(), DescribeFile(opened.back().get(), there));
+    base::UniqueFd opened(open(here.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!opened) return base::ErrnoStatus(errno, std::string(is_library ? "shared library " : "open ") + here);
+    MANTA_ASSIGN_OR_RETURN(description.files.emplace_back(), DescribeFile(opened.get(), there));
+    description.open.push_back(Share(description.files.back(), std::move(opened)));
   }
+  return description;
+}
+
+// The one descriptor of this content, for all jobs that have it.
+std::shared_ptr<const base::UniqueFd> ProgramFiles::Share(const rpc::ProgramFile& file, base::UniqueFd opened) {
   base::MutexLock lock(&mutex_);
-  for (size_t i = 0; i < described.size(); ++i) {
-    described_[std::string(described[i].sha256.view())] = std::move(opened[i]);
-  }
-  return described;
+  std::erase_if(described_, [](const auto& item) { return item.second.expired(); });
+  std::weak_ptr<const base::UniqueFd>& known = described_[std::string(file.sha256.view())];
+  if (std::shared_ptr<const base::UniqueFd> shared = known.lock()) return shared;
+  auto shared = std::make_shared<const base::UniqueFd>(std::move(opened));
+  known = shared;
+  return shared;
 }
 
 absl::StatusOr<base::UniqueFd> ProgramFiles::Open(const Bytes& sha256) const {
   base::MutexLock lock(&mutex_);
   const auto found = described_.find(std::string(sha256.view()));
-  if (found == described_.end()) return absl::NotFoundError("no program of this node has that hash");
-  base::UniqueFd duplicate(fcntl(found->second.get(), F_DUPFD_CLOEXEC, 0));
+  const std::shared_ptr<const base::UniqueFd> file = found == described_.end() ? nullptr : found->second.lock();
+  if (file == nullptr) return absl::NotFoundError("no program of this node has that hash");
+  base::UniqueFd duplicate(fcntl(file->get(), F_DUPFD_CLOEXEC, 0));
   if (!duplicate) return base::ErrnoStatus(errno, "duplicate the program's descriptor");
   return duplicate;
 }
@@ -150,7 +148,7 @@ std::string ProgramFiles::LibraryPath(const std::string& directory, const std::v
 std::string ProgramFiles::DirectoryOf(const std::vector<rpc::ProgramFile>& files) const {
   std::string content;
   for (const rpc::ProgramFile& file : files) content.append(file.path).append(1, '\0').append(file.sha256.view());
-  return directory_ + "/" + Hex(Bytes(rpc::BytesOf(rpc::Sha256(content)))).substr(0, kDirectoryDigits);
+  return directory_ + "/" + base::Hex(rpc::BytesOf(rpc::Sha256(content))).substr(0, kDirectoryDigits);
 }
 
 void ProgramFiles::Bring(NodeId from, std::vector<rpc::ProgramFile> files, Brought done) {

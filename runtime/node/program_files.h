@@ -30,7 +30,12 @@ class ProgramFiles {
   // Brings the file with that hash from node `from` to `path`, whole or not at all; `done` on the loop.
   using Fetch = std::function<void(NodeId from, const rpc::ProgramFile& file, const std::string& path,
                                    std::function<void(absl::Status)> done)>;
-  using Described = std::function<void(absl::StatusOr<std::vector<rpc::ProgramFile>>)>;
+  // A program's executable and its other files, in that order. They can be opened as long as a copy of this is kept.
+  struct Description {
+    std::vector<rpc::ProgramFile> files;
+    std::vector<std::shared_ptr<const base::UniqueFd>> open;
+  };
+  using Described = std::function<void(absl::StatusOr<Description>)>;
   using Brought = std::function<void(absl::StatusOr<base::UniqueFd> image)>;
 
   // `directory`: for what is brought; made on first use.
@@ -40,10 +45,10 @@ class ProgramFiles {
   ProgramFiles& operator=(const ProgramFiles&) = delete;
 
   // Hashes the executable behind `image` and `files` (relative to `directory`; absolute ones are shared libraries,
-  // which go into the program's kLibraryFolder), on a thread of its own, and lets Open find them from then on.
+  // which go into the program's kLibraryFolder), on a thread of its own, and lets Open find them.
   // kNotFound and others: a file that is not there, or cannot be read.
   void Describe(int image, const std::string& directory, const std::vector<std::string>& files, Described done);
-  // A file that was described here. kNotFound: none has that hash.
+  // A file of a Description that is kept. kNotFound: none has that hash.
   absl::StatusOr<base::UniqueFd> Open(const Bytes& sha256) const;
   // Brings `files` here; the first is the executable.
   void Bring(NodeId from, std::vector<rpc::ProgramFile> files, Brought done);
@@ -58,8 +63,9 @@ class ProgramFiles {
  private:
   struct Bringing;
   void BringNext(std::shared_ptr<Bringing> bringing);
-  absl::StatusOr<std::vector<rpc::ProgramFile>> DescribeAll(base::UniqueFd image, const std::string& directory,
-                                                            const std::vector<std::string>& files);
+  absl::StatusOr<Description> DescribeAll(base::UniqueFd image, const std::string& directory,
+                                          const std::vector<std::string>& files);
+  std::shared_ptr<const base::UniqueFd> Share(const rpc::ProgramFile& file, base::UniqueFd opened);
 
   base::EventLoop* const loop_;
   const std::string directory_;
@@ -67,7 +73,7 @@ class ProgramFiles {
   std::vector<std::thread> hashing_;
   size_t hashing_now_ = 0;  // of these; the others have ended
   mutable base::Mutex mutex_;
-  std::map<std::string, base::UniqueFd> described_ MANTA_GUARDED_BY(mutex_);  // by hash
+  std::map<std::string, std::weak_ptr<const base::UniqueFd>> described_ MANTA_GUARDED_BY(mutex_);  // by hash
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
