@@ -33,7 +33,7 @@ ONE_FILE_ROOMS = ("hiredis", "OpenSSL")
 WORDS = [
     ("absl::string_view does not leave base/: it is not std::string_view", r"\babsl::string_view\b", ["*"], ["base/*"]),
     ("mutexes are base::Mutex (base/mutex.h)", r"\bstd::(recursive_|shared_|timed_)?mutex\b|\bstd::condition_variable\w*",
-     ["rpc/*", "store/*", "runtime/*", "api/*.cc", "ml/*"], ["*_test.cc"]),
+     ["rpc/*", "store/*", "runtime/*", "api/*.cc", "ml/*"], ["*_test.cc", "*_fixture.h"]),
 ]
 
 # What a pure core may not say.
