@@ -18,7 +18,7 @@ namespace manta::embedded {
 
 namespace {
 
-constexpr seconds kLoad = seconds(20);
+constexpr seconds kLoad = seconds(kHasShadowMemory ? 10 : 20);  // a sanitizer is to see each path, not each moment
 constexpr size_t kMiB = size_t{1} << 20;
 
 // A number and what it must add up to, through values of several sizes.
