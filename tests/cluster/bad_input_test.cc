@@ -428,6 +428,24 @@ TEST_F(BadInput, ANodeThatSaysImpossibleThings) {
   ExpectItWorks();
 }
 
+TEST_F(BadInput, OperationsThatNobodyKnows) {
+  StartHead();
+  const Node node = AddNode("w1");
+  constexpr uint16_t kLastType = rpc::kAckFrameType - 1;
+  for (const uint16_t type : {static_cast<uint16_t>(rpc::kMessageTypeCount), uint16_t{0x7000}, kLastType}) {
+    for (const std::string& to : {address(), AddressOf(node)}) {
+      tests::BadBody body;
+      body.bytes = std::string(64, '\0');
+      body.capnp_bytes = 64;
+      const auto client = Connect(to);
+      ASSERT_NO_FATAL_FAILURE(client->Handshake(to == address() ? Member() : Member(ProcessId{99, 0})));
+      ASSERT_TRUE(client->Write(tests::Framed(type, body)));
+      EXPECT_TRUE(client->EndsWithin(kRefusedIn)) << "type " << type << " was taken";
+    }
+  }
+  ExpectItWorks();
+}
+
 TEST_F(BadInput, TenThousandConnectionsThatSayNothing) {
   rlimit files{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
