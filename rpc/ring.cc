@@ -84,6 +84,7 @@ size_t RingProducer::SkipBytes(uint64_t position, size_t bytes) {
 }
 
 RingConsumer::Result RingConsumer::Next(RingHeader* header, const char** body) {
+  if (!IsIntact()) return Result::kBroken;
   for (bool skipped = false;; skipped = true) {
     const uint64_t head = position();
     const uint64_t word = HeaderAt(memory_, head).load(std::memory_order_acquire);

@@ -11,6 +11,8 @@
 //             (2) the consumer reads each header once, and checks it before it uses it: whatever the bytes are, reading
 //                 ends, inside the ring.
 //             (3) zeroed memory is an empty ring.
+//             (4) the head in shared memory is what the consumer last stored there. If not, somebody else has written
+//                 to the ring, perhaps zeros over frames, which would then be awaited for ever: it is broken.
 // Threads:    each side externally synchronised. RingConsumer::HasFrame and RingProducer::HasRoomFor may also be called
 //             by one thread that does not hold its side's lock: a hint, which may be out of date.
 // See:        rpc/shm_channel.h (who queues what has no room), rpc/attention.h (who wakes whom)
@@ -109,8 +111,10 @@ class RingConsumer {
   // Frees the frame that Next gave.
   void Pop();
 
-  // Whether Next would give something else than kEmpty.
+  // Whether Next would give something else than kEmpty, as far as the frames say.
   bool HasFrame() const;
+  // False: invariant (4) does not hold, and Next gives kBroken. Under this side's lock, not between Next and Pop.
+  bool IsIntact() const { return memory_.control->head.load(std::memory_order_relaxed) == position(); }
 
   // Whether so much was read since the last CheckRoom that a waiting producer must be told.
   bool IsRoomCheckDue() const { return position() - checked_ >= kRoomCheckBytes; }

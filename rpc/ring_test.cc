@@ -203,6 +203,18 @@ TEST_F(Ring, ConsumerRefusesForgedHeaders) {
   expect_broken(RingHeader{.flags = RingHeader::kSkip, .body_bytes = 8}.Pack());
 }
 
+TEST_F(Ring, ConsumerRefusesARingThatWasOverwrittenWithZeros) {
+  for (uint64_t number = 1; number <= 3; ++number) ASSERT_TRUE(Write(number, 64));
+  ExpectFrame(1, 64);
+  EXPECT_TRUE(consumer_.IsIntact());
+  std::memset(static_cast<void*>(memory_.get()), 0, sizeof *memory_);
+  EXPECT_FALSE(consumer_.IsIntact());
+  ASSERT_TRUE(Write(4, 64));  // two frames before it are gone
+  RingHeader header;
+  const char* body = nullptr;
+  EXPECT_EQ(consumer_.Next(&header, &body), RingConsumer::Result::kBroken);
+}
+
 TEST_F(Ring, ConsumerRefusesAFrameThatReachesBeyondTheEnd) {
   MoveTo(kRingBytes - 16);
   const uint64_t word = RingHeader{.body_bytes = 16}.Pack();

@@ -174,7 +174,7 @@ size_t ShmChannel::Drain(size_t frames_max) {
     const RingConsumer::Result result = in_.Next(&header, &body);
     if (result == RingConsumer::Result::kEmpty) break;
     if (result == RingConsumer::Result::kBroken) {
-      Break(BrokenFrame("a frame's header is no header"));
+      Break(BrokenFrame("a frame's header, or the reader's index, was overwritten"));
       break;
     }
     ++frames;

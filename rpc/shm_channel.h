@@ -99,6 +99,10 @@ class ShmChannel final : public Channel {
 
   // Whether Drain or Flush would do something.
   bool HasWork() const { return in_.HasFrame() || (waits_for_room() && HasRoom()); }
+  // Whether a frame has come.
+  bool has_received() const { return in_.position() != 0; }
+  // False: Drain will end the channel, though HasWork may not know of it.
+  bool IsIntact() const { return in_.IsIntact(); }
   bool broken() const { return !broken_.ok(); }
   bool waits_for_room() const { return waits_for_.load(std::memory_order_relaxed) != 0; }
   // Passes of ShmPort::Drain that found nothing here.

@@ -267,6 +267,20 @@ TEST(ShmChannelBadBytes, ForgedReadersIndexClosesTheWriter) {
   EXPECT_FALSE(pair.a_->HasWork());
 }
 
+TEST(ShmChannelBadBytes, ZerosOverFramesAreFoundThoughNothingMoreComes) {
+  Pair pair;
+  ASSERT_TRUE(pair.to_b_->Send(Call(1)).ok());
+  pair.a_->RingBells();
+  pair.DrainB();
+  ASSERT_TRUE(pair.to_b_->Send(Call(2)).ok());
+  std::memset(pair.rings_.mutable_data(), 0, kRingFileBytes);
+  EXPECT_TRUE(pair.b_->Mend());
+  pair.DrainB();
+  EXPECT_EQ(pair.inbox_b_.messages.size(), 1u);
+  EXPECT_EQ(pair.inbox_b_.closed.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_FALSE(pair.b_->Mend()) << "it is over";
+}
+
 TEST(ShmChannelBadBytes, MutatedRingsCloseOrDeliverButNeverCrash) {
   for (uint64_t seed = 0; seed < 10'000; ++seed) {
     base::Rng rng(seed);

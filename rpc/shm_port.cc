@@ -303,11 +303,20 @@ void ShmPort::LookAt(ShmChannel* channel) {
   --draining_;
 }
 
+void ShmPort::LookAtAll() {
+  ++draining_;
+  for (size_t mark = 0; mark < places_.size(); ++mark) {
+    ShmChannel* const channel = places_[mark].channel.get();
+    if (channel != nullptr) channel->Drain(kWholeRing);
+  }
+  --draining_;
+}
+
 bool ShmPort::Mend() {
   bool found = attention_->Mend();
   for (const Place& place : places_) {
     const ShmChannel* channel = place.channel.get();
-    if (channel == nullptr || channel->closed() || !channel->HasWork()) continue;
+    if (channel == nullptr || channel->closed() || (!channel->HasWork() && channel->IsIntact())) continue;
     attention_->SetMark(channel->mark());
     found = true;
   }

@@ -97,6 +97,7 @@ class ShmPort {
   void Attend() { attention_->Set(Attending::kAttended); }
   // Drains one channel, whether or not anybody said that it has frames.
   void LookAt(ShmChannel* channel);
+  void LookAtAll();
   // Puts right what a peer may have overwritten in the page (rpc/attention.h), and looks at every ring: one read each.
   // True: drain, as after the I/O bell. The I/O thread alone.
   [[nodiscard]] bool Mend();

@@ -535,13 +535,10 @@ void Process::Impl::CheckAfterLongCall() {
   bool whole = fcntl(control_.fd(), F_GETFD) >= 0;
   if (whole) {
     base::MutexLock lock(&mutex_);
-    const auto daemon = peers_.find(DaemonOf(self.node));
-    if (daemon == peers_.end()) return;
-    rpc::ShmChannel* const ring = daemon->second.channels.front();
     now_ = base::SystemClock().Now();
-    port_->LookAt(ring);
+    port_->LookAtAll();
+    whole = broken_.empty();
     EndTurn();
-    whole = !ring->closed();
   }
   if (whole) return;
   std::this_thread::sleep_for(kEndedWithin);
