@@ -150,7 +150,8 @@ class MANTA_EXPORT NameTakenError : public Error {
   using Error::Error;
 };
 
-// A call with a Timeout could not get a worker in time, because its node runs as many as it may.
+// A call with a Timeout could not get a worker in time, because its node runs as many as it may; or no channel to the
+// worker of an actor can be made, because a process has too many open files (the call has not begun).
 class MANTA_EXPORT WorkerLimitError : public Error {
  public:
   using Error::Error;

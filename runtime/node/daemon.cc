@@ -23,6 +23,7 @@ namespace {
 
 constexpr size_t kFramesPerDrain = 256;
 constexpr size_t kOffersWaitingMax = 1024;  // to one process that still joins
+constexpr Duration kPassAgain = std::chrono::milliseconds(10);
 constexpr Duration kMendInterval = std::chrono::milliseconds(500);
 constexpr Duration kExitStatusWait = std::chrono::milliseconds(20);
 constexpr Duration kEndWait = std::chrono::milliseconds(100);
@@ -460,8 +461,7 @@ void Daemon::OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors r
     DeliverOffer(std::move(received));
   } else if (auto* answer = std::get_if<rpc::PeerAnswer>(&received.message)) {
     answer->from = connection.process;
-    Connection* target = Find(answer->to);
-    if (target != nullptr && !target->ended) (void)target->control->Send(*answer, Borrow(received.descriptors));
+    PassAnswer(*answer, Borrow(received.descriptors));
   } else if (std::holds_alternative<rpc::PeerBroke>(received.message)) {
     // If what it wrote to us is bad, too, it ends, and its word counts for nothing.
     if (connection.ring != nullptr) port_->LookAt(connection.ring);
@@ -487,10 +487,17 @@ void Daemon::DeliverOffer(rpc::MessageWithDescriptors received) {
 }
 
 void Daemon::RefuseOffer(const rpc::PeerOffer& offer, const std::string& why) {
-  Connection* asker = Find(offer.from);
+  PassAnswer({.from = offer.to, .to = offer.from, .mark = 0, .offer_mark = offer.mark, .refused = why}, {});
+}
+
+// Whoever has offered waits for it: descriptors may find no room on the way, a refusal does in time.
+void Daemon::PassAnswer(rpc::PeerAnswer answer, std::span<const int> descriptors) {
+  Connection* asker = Find(answer.to);
   if (asker == nullptr || asker->ended) return;
-  (void)asker->control->Send(
-      rpc::PeerAnswer{.from = offer.to, .to = offer.from, .mark = 0, .offer_mark = offer.mark, .refused = why});
+  const absl::Status sent = asker->control->Send(answer, descriptors);
+  if (sent.ok()) return;
+  if (answer.refused.empty()) answer.refused = "the answer could not be passed on: " + base::Message(sent);
+  loop_->RunAfter(kPassAgain, [this, answer = std::move(answer)] { PassAnswer(answer, {}); });
 }
 
 void Daemon::OnOwnRingOffer(Connection& connection, const rpc::PeerOffer& message, std::vector<base::UniqueFd> fds) {

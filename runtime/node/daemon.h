@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -192,6 +193,7 @@ class Daemon final : private rpc::Channel::Handler, private NodeNetwork::Handler
   void OnHello(Connection& connection, rpc::MessageWithDescriptors received);
   void OnPeerMessage(Connection& connection, rpc::MessageWithDescriptors received);
   void DeliverOffer(rpc::MessageWithDescriptors received);
+  void PassAnswer(rpc::PeerAnswer answer, std::span<const int> descriptors);
   void RefuseOffer(const rpc::PeerOffer& offer, const std::string& why);
   void OnOwnRingOffer(Connection& connection, const rpc::PeerOffer& offer, std::vector<base::UniqueFd> fds);
   void OnStoreRequest(uint64_t id);

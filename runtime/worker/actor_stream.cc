@@ -286,6 +286,7 @@ void ActorStream::SendKill() const {
 void ActorStream::MoveTo(Peer* peer) {
   if (in_flight_.empty()) flight_peer_ = nullptr;
   Peer* old = std::exchange(peer_, peer);
+  if (old != peer) unreachable_.clear();
   if (old != nullptr && old != peer && old != flight_peer_) old->streams.erase(actor_);
   if (peer != nullptr) peer->streams.emplace(actor_, this);
 }
@@ -307,6 +308,30 @@ void ActorStream::OnWorkerDied(Peer* peer, const std::string& reason) {
     RetryAfter(kRetryFirst);
   }
   Continue();
+}
+
+void ActorStream::OnConnected() {
+  unreachable_.clear();
+  Pump();
+}
+
+// Another node may come back. On this one, somebody is out of descriptors: what is not sent does not wait for ever.
+void ActorStream::OnUnreachable(Peer* peer, const std::string& why) {
+  RetryAfter(kRetryFirst);
+  if (peer != peer_ || peer->id.node != parts_.out->self().node) return;
+  if (std::exchange(unreachable_, why).empty()) unreachable_since_ = parts_.out->now();
+  if (parts_.out->now() - unreachable_since_ < kUnreachableMax) return;
+  unreachable_.clear();
+  peer->state = Peer::State::kNone;  // the next call tries again
+  while (Call* call = front()) {
+    ErrorInfo error = parts_.calls->Error(
+        *call, ErrorCode::kWorkerLimit,
+        "no channel to worker " + ToString(peer->id) + ", in which the actor lives, could be made for " +
+            ToString(kUnreachableMax) + ": " + why +
+            ". If a process has too many open files, raise their limit (ulimit -n) or use fewer actors at a time");
+    error.may_have_run = call->may_have_run;
+    parts_.calls->Fail(call, std::move(error));
+  }
 }
 
 void ActorStream::LoseCall(Call* call, const std::string& reason) {
@@ -359,12 +384,18 @@ std::string ActorStream::WhyWaiting() const {
   const std::string what = waiting_for_.empty() ? "" : ": " + waiting_for_;
   switch (state_) {
     case ActorState::kPending:
+      if (creation_ == nullptr && version_ == 0) {
+        return "where the actor lives is asked for, and not answered yet: by the head, if the actor is named or may "
+               "be restarted, else by the node daemon of its creator";
+      }
       return creation_ != nullptr && !creation_->created ? "the actor's constructor waits for its arguments"
                                                          : "the actor is being placed" + what;
     case ActorState::kRestarting:
       return "the actor's worker has ended, and its restart is awaited" + what;
     case ActorState::kAlive:
-      return peer_->connected() ? "" : "the actor's worker " + ToString(peer_->id) + " is being connected";
+      if (peer_->connected()) return "";
+      return "the actor's worker " + ToString(peer_->id) + " is being connected" +
+             (unreachable_.empty() ? "" : ", which has failed: " + unreachable_);
     case ActorState::kDead:
       break;
   }
@@ -384,10 +415,6 @@ std::vector<Call*> ActorStream::TakeCalls(bool in_flight) {
 void ActorStream::Detach() {
   StopRetrying();
   flight_peer_ = nullptr;
-      if (creation_ == nullptr && version_ == 0) {
-        return "where the actor lives is asked for, and not answered yet: by the head, if the actor is named or may "
-               "be restarted, else by the node daemon of its creator";
-      }
   MoveTo(nullptr);
   Peer* const numbered = last_sequence_ == 0 ? nullptr : parts_.peers->Find(flight_worker_);
   if (numbered != nullptr) numbered->numbered[actor_] = {flight_incarnation_, last_sequence_};

@@ -84,7 +84,8 @@ class ActorStream {
 
   void OnUpdate(const rpc::ActorUpdate& update);
   void OnWorkerDied(Peer* peer, const std::string& reason);
-  void OnUnreachable() { RetryAfter(kRetryFirst); }
+  void OnConnected();
+  void OnUnreachable(Peer* peer, const std::string& why);
   // Nothing has been heard for a while: asks the directory again, or for a channel again.
   void OnRetry();
   // Asks for updates, if nobody has yet. `wanted`: somebody waits for the next state.
@@ -107,6 +108,7 @@ class ActorStream {
  private:
   static constexpr Duration kRetryFirst = std::chrono::seconds(1);
   static constexpr Duration kRetryMax = std::chrono::seconds(30);
+  static constexpr Duration kUnreachableMax = std::chrono::seconds(3);  // of a worker on this node
 
   Call* front() const { return again_.empty() ? unsent_.front() : again_.front(); }
   bool CanSend();
@@ -139,6 +141,8 @@ class ActorStream {
   uint64_t incarnation_ = 0;
   Peer* peer_ = nullptr;  // where it lives, while kAlive
   std::string address_;
+  std::string unreachable_;  // kAlive: why the last try to connect to peer_ failed; "": it is not known to fail
+  Time unreachable_since_{};
   rpc::ErrorInfo error_;  // kDead
   uint64_t flight_incarnation_ = 0;
   Peer* flight_peer_ = nullptr;  // where the calls in flight went

@@ -447,6 +447,26 @@ TEST_F(ActorStream, AnUnreachableWorkerIsTriedAgainAfterASecond) {
   EXPECT_EQ(Sent<rpc::CallRequest>()[0].call.number, call.number);
 }
 
+TEST_F(ActorStream, CallsDoNotWaitForEverForAChannelOnTheirOwnNode) {
+  AddHandle(kActor.handle());
+  const ObjectId call = CallActor(kActor);
+  Update(kActor, ActorState::kAlive, 1);
+  for (int second = 0; second <= 3; ++second) {
+    EXPECT_FALSE(IsDone(call));
+    EXPECT_EQ(Take<Connect>().size(), 1u) << second;
+    Feed(PeerUnreachable{kPeer, "too many files"});
+    Pass(milliseconds(1100));
+  }
+  EXPECT_EQ(CodeOf(call), ErrorCode::kWorkerLimit);
+  EXPECT_NE(ErrorOf(call).message.find("too many files"), std::string::npos);
+  EXPECT_FALSE(ErrorOf(call).may_have_run);
+  EXPECT_TRUE(Take<Connect>().empty());
+  const ObjectId next = CallActor(kActor);
+  EXPECT_EQ(Take<Connect>().size(), 1u);
+  Connected();
+  EXPECT_EQ(Sent<rpc::CallRequest>()[0].call.number, next.number);
+}
+
 TEST_F(ActorStream, AfterTheActorsDeathWhatIsInFlightWaitsForTheWorkers) {
   Know();
   const ObjectId call = CallActor(kActor, {}, 5);

@@ -41,12 +41,12 @@ void ActorStreams::OnIdleHandle(ActorId actor) {
 
 void ActorStreams::OnConnected(Peer* peer) {
   const std::map<ActorId, ActorStream*> streams = peer->streams;
-  for (const auto& [actor, stream] : streams) stream->Pump();
+  for (const auto& [actor, stream] : streams) stream->OnConnected();
 }
 
-void ActorStreams::OnUnreachable(Peer* peer) {
+void ActorStreams::OnUnreachable(Peer* peer, const std::string& why) {
   const std::map<ActorId, ActorStream*> streams = peer->streams;
-  for (const auto& [actor, stream] : streams) stream->OnUnreachable();
+  for (const auto& [actor, stream] : streams) stream->OnUnreachable(peer, why);
 }
 
 void ActorStreams::OnWorkerDied(Peer* peer, const std::string& reason) {

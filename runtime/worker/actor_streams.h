@@ -37,7 +37,7 @@ class ActorStreams {
   void OnIdleHandle(ActorId actor);
 
   void OnConnected(Peer* peer);
-  void OnUnreachable(Peer* peer);
+  void OnUnreachable(Peer* peer, const std::string& why);
   void OnWorkerDied(Peer* peer, const std::string& reason);
   void OnTick();
   std::vector<Call*> TakeCalls(bool in_flight);

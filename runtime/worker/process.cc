@@ -96,6 +96,7 @@ class Process::Impl : private rpc::Channel::Handler, private RemotePeers::Handle
   void OnControl();
   void OnControlMessage(rpc::MessageWithDescriptors received) MANTA_REQUIRES(mutex_);
   void OnPeerOffer(const rpc::PeerOffer& offer, std::vector<base::UniqueFd> fds) MANTA_REQUIRES(mutex_);
+  void SendRefusal(const rpc::PeerAnswer& refusal) MANTA_REQUIRES(mutex_);
   void OnPeerAnswer(const rpc::PeerAnswer& answer, std::vector<base::UniqueFd> fds) MANTA_REQUIRES(mutex_);
   void OnIoBell();
   void ForgetSegment(uint64_t segment);
@@ -136,7 +137,11 @@ class Process::Impl : private rpc::Channel::Handler, private RemotePeers::Handle
   struct Peer {
     rpc::Channel* send = nullptr;            // the first channel made: order holds
     std::vector<rpc::ShmChannel*> channels;  // two if both offered at once
+    rpc::ShmChannel* accepted = nullptr;     // of these, the one that the peer has offered
+    // The peer may not know that its offer was accepted, until it says something there.
+    bool is_in_doubt(const rpc::Channel* channel) const { return channel == accepted && !accepted->has_received(); }
   };
+  void DropAccepted(Peer* peer) MANTA_REQUIRES(mutex_);
   std::map<ProcessId, Peer> peers_ MANTA_GUARDED_BY(mutex_);
   std::map<uint32_t, ProcessId> offers_ MANTA_GUARDED_BY(mutex_);  // by mark
   std::unique_ptr<RemotePeers> remote_;                            // reset after the I/O thread's end
@@ -371,7 +376,8 @@ void Process::Impl::Run(SendMessage& action) {
     return;
   }
   auto peer = peers_.find(action.to);
-  if (peer == peers_.end()) return;  // it is dead or the daemon is gone: the core hears of it in its turn
+  // It is dead or the daemon is gone: the core hears of it in its turn.
+  if (peer == peers_.end() || peer->second.send == nullptr) return;
   absl::Status sent = peer->second.send->Send(action.message);
   if (!sent.ok())
     MANTA_LOG(kError) << rpc::MessageName(action.message) << " to " << ToString(action.to) << ": "
@@ -744,20 +750,44 @@ void Process::Impl::OnPeerOffer(const rpc::PeerOffer& message, std::vector<base:
     if (channel.ok()) {
       (*channel)->set_peer(message.from);
       Peer& peer = peers_[message.from];
+      // Who offers again has not had the last answer, or not its descriptors.
+      if (peer.accepted != nullptr && peer.is_in_doubt(peer.accepted)) DropAccepted(&peer);
       if (peer.send == nullptr) peer.send = *channel;
       peer.channels.push_back(*channel);
+      peer.accepted = *channel;
       answer.mark = ours.mark;
     } else {
       answer.refused = base::Message(channel.status());
     }
   }
-  if (!answer.refused.empty()) {
-    (void)control_.Send(answer);
-    return;
+  if (answer.refused.empty()) {
+    const std::array<int, 3> answer_fds = {ours.attention.page.get(), ours.attention.sleep_bell.get(),
+                                           ours.attention.io_bell.get()};
+    const absl::Status sent = control_.Send(answer, answer_fds);
+    if (sent.ok()) return;
+    DropAccepted(&peers_[message.from]);
+    answer.mark = 0;
+    answer.refused = "the answer could not be sent: " + base::Message(sent);
   }
-  const std::array<int, 3> answer_fds = {ours.attention.page.get(), ours.attention.sleep_bell.get(),
-                                         ours.attention.io_bell.get()};
-  (void)control_.Send(answer, answer_fds);
+  SendRefusal(answer);
+}
+
+// Whoever has offered waits for it.
+void Process::Impl::SendRefusal(const rpc::PeerAnswer& refusal) {
+  if (control_.Send(refusal).ok()) return;
+  Post([this, refusal] {
+    loop_->RunAfter(kForgetAgain, [this, refusal] {
+      base::MutexLock lock(&mutex_);
+      if (core_ != nullptr) SendRefusal(refusal);
+    });
+  });
+}
+
+void Process::Impl::DropAccepted(Peer* peer) {
+  rpc::ShmChannel* const dropped = std::exchange(peer->accepted, nullptr);
+  std::erase(peer->channels, dropped);
+  if (peer->send == dropped) peer->send = peer->channels.empty() ? nullptr : peer->channels.front();
+  port_->Remove(dropped);
 }
 
 void Process::Impl::OnPeerAnswer(const rpc::PeerAnswer& answer, std::vector<base::UniqueFd> fds) {
@@ -772,7 +802,7 @@ void Process::Impl::OnPeerAnswer(const rpc::PeerAnswer& answer, std::vector<base
     if (channel.ok()) {
       (*channel)->set_peer(answer.from);
       Peer& peer = peers_[answer.from];
-      if (peer.send == nullptr) peer.send = *channel;
+      if (peer.send == nullptr || peer.is_in_doubt(peer.send)) peer.send = *channel;
       peer.channels.push_back(*channel);
       if (answer.from.is_user_process()) Handle(PeerConnected{answer.from});
       return;

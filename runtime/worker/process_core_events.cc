@@ -148,7 +148,7 @@ void ProcessCore::Impl::On(PeerUnreachable& unreachable) {
   if (peer == nullptr) return;
   peer->state = Peer::State::kUnreachable;
   leases.OnUnreachable(peer, unreachable.why);
-  streams.OnUnreachable(peer);
+  streams.OnUnreachable(peer, unreachable.why);
 }
 
 // Everything that the dead process wrote to this one has been handled. What it left in the mailbox is registered, then
