@@ -41,7 +41,8 @@ StateRow ActorRow(const ActorDirectory::Record& record) {
 
 bool AddActors(const ActorDirectory& directory, StateRows* rows) {
   bool room = true;
-  directory.ForEach([&](const ActorDirectory::Record& record) { room = room && rows->Add(ActorRow(record)); });
+  directory.ForEach(
+      [&](const ActorDirectory::Record& record) { room = room && (rows->SkipsNext() || rows->Add(ActorRow(record))); });
   return room;
 }
 

@@ -67,6 +67,7 @@ StateRow& StateRow::TextList(std::string_view key, const std::vector<std::string
 StateRows::StateRows(const rpc::StateQuery& query, NodeId node) : limit_(query.limit) {
   reply_.request = query.request;
   reply_.node = node;
+  if (query.subject == kStatePage) skip_ = query.offset;
   for (const std::string& text : query.filters) {
     if (std::optional<StateFilter> filter = ParseFilter(text)) filters_.push_back(*std::move(filter));
   }

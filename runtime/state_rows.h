@@ -45,6 +45,10 @@ struct StateFilter {
 };
 std::optional<StateFilter> ParseFilter(std::string_view text);
 
+// A list's StateQuery::subject: only what the answerer (`node`; 0: the head) knows itself, from its row `offset` on.
+// Who asks goes on behind the last row that came, without filters.
+inline constexpr char kStatePage[] = "page";
+
 class StateRows {
  public:
   static constexpr size_t kBytesMax = 512 << 10;
@@ -56,12 +60,15 @@ class StateRows {
   // ignored.
   bool Add(StateRow row) { return Add(row.Take()); }
   bool Add(rpc::StateRow row);
+  // For each row before it is made. True: it is on an earlier page, leave it out.
+  bool SkipsNext() { return skip_ != 0 && skip_-- != 0; }
   void SetTruncated() { reply_.truncated = true; }
   rpc::StateReply Take() { return std::move(reply_); }
 
  private:
   const uint64_t limit_;
   std::vector<StateFilter> filters_;
+  uint64_t skip_ = 0;
   size_t bytes_ = 0;
   rpc::StateReply reply_;
 };

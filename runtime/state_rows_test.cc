@@ -103,5 +103,20 @@ TEST(StateRows, IdsAreReadAsTheyAreWritten) {
   }
 }
 
+TEST(StateRows, APageBeginsBehindTheLastOne) {
+  rpc::StateQuery query;
+  query.subject = kStatePage;
+  query.offset = 2;
+  query.limit = 2;
+  StateRows rows(query, 1);
+  for (int i = 0; i < 5; ++i) {
+    if (!rows.SkipsNext() && !rows.Add(StateRow().Number("number", i))) break;
+  }
+  const rpc::StateReply page = rows.Take();
+  ASSERT_EQ(page.rows.size(), 2u);
+  EXPECT_EQ(ValueOf(page.rows[0], "number"), "2");
+  EXPECT_TRUE(page.truncated);
+}
+
 }  // namespace
 }  // namespace manta::runtime

@@ -45,7 +45,8 @@ void StateFanout::Ask(Time now, uint64_t client, const rpc::StateQuery& query, O
   waiting.client = client;
   waiting.asked = query;
   waiting.give_up_at = now + kTimeout;
-  if (!OnlyTheHeadKnows(query.kind)) {
+  const bool is_own_page = query.subject == kStatePage && query.node == 0;
+  if (!OnlyTheHeadKnows(query.kind) && !is_own_page) {
     for (const NodeId node : core_->connected_nodes()) {
       if (query.node == 0 || query.node == node) waiting.waiting_for.insert(node);
     }
@@ -113,8 +114,22 @@ Time StateFanout::next_deadline() const {
 
 void StateFanout::AnswerIfDone(Queries::iterator at, Output* out) {
   if (!at->second.waiting_for.empty()) return;
-  out->answers.emplace_back(at->second.client, Merge(at->second));
+  const bool is_page = at->second.asked.subject == kStatePage;
+  out->answers.emplace_back(at->second.client, is_page ? PageOf(at->second) : Merge(at->second));
   queries_.erase(at);
+}
+
+// As one source has answered.
+rpc::StateReply StateFanout::PageOf(const Query& query) const {
+  rpc::StateReply page;
+  if (query.asked.node == 0) {
+    page = core_->Describe(query.asked);
+  } else if (!query.replies.empty()) {
+    page = query.replies.begin()->second;
+  }
+  page.request = query.asked.request;
+  page.error = Join(query.missing);
+  return page;
 }
 
 // The head's rows first. Rows about the same thing become one; who comes first is right where they differ.

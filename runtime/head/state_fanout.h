@@ -57,6 +57,7 @@ class StateFanout {
   };
   using Queries = std::map<uint64_t, Query>;
 
+  rpc::StateReply PageOf(const Query& query) const;
   void Ask(Time now, uint64_t client, const rpc::StateQuery& query, Output* out);
   void Kill(uint64_t client, bool is_member, const rpc::StateQuery& query, Output* out) const;
   void AnswerIfDone(Queries::iterator at, Output* out);

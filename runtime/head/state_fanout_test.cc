@@ -44,6 +44,26 @@ class StateFanoutTest : public StateWorld {
   StateFanout::Output out_;
 };
 
+TEST_F(StateFanoutTest, APageIsOneSourcesOwn) {
+  rpc::StateQuery query;
+  query.request = 5;
+  query.kind = StateKind::kActors;
+  query.subject = kStatePage;
+  fanout_.OnQuery(now_, 1, false, query, &out_);
+  EXPECT_TRUE(out_.asks.empty());
+  EXPECT_EQ(Only().rows.size(), 0u) << "the head knows of none";
+  out_ = {};
+  query.node = 2;
+  query.offset = 7;
+  fanout_.OnQuery(now_, 1, false, query, &out_);
+  ASSERT_EQ(out_.asks.size(), 1u);
+  EXPECT_EQ(out_.asks[0].second.offset, 7u);
+  const rpc::StateRow row = StateRow().Text("actor_id", "n2.p1.a1").Take();
+  Answer(2, {row, row});
+  EXPECT_EQ(Only().request, 5u);
+  EXPECT_EQ(Only().rows.size(), 2u) << "as they came: the asker counts them";
+}
+
 TEST_F(StateFanoutTest, WaitsForEveryNodeAndPutsTheirRowsTogether) {
   Ask(StateKind::kWorkers);
   ASSERT_EQ(out_.asks.size(), 2u);

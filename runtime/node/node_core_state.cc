@@ -132,6 +132,7 @@ void NodeCore::Impl::DescribeSelf(StateRows* rows, bool as_status) const {
 
 void NodeCore::Impl::DescribeWorkers(StateRows* rows) const {
   for (const auto& [id, process] : processes_.all()) {
+    if (rows->SkipsNext()) continue;
     const bool is_driver = process.kind == rpc::ProcessKind::kDriver;
     const WorkerPool::Worker* worker = pool_.Find(id);
     const ActorHosts::Host* host = hosts_.OfWorker(id);
@@ -148,7 +149,7 @@ void NodeCore::Impl::DescribeWorkers(StateRows* rows) const {
 void NodeCore::Impl::DescribeActors(StateRows* rows) const {
   bool room = AddActors(directory_, rows);
   hosts_.ForEach([&](const ActorHosts::Host& host) {
-    if (!room) return;
+    if (!room || rows->SkipsNext()) return;
     const bool alive = host.state == ActorHosts::State::kAlive;
     StateRow row = ActorRow(host.spec, alive ? rpc::ActorState::kAlive : rpc::ActorState::kPending, self_);
     if (const LocalProcess* process = processes_.Find(host.worker)) {
@@ -188,9 +189,11 @@ void NodeCore::Impl::DescribeDeaths(StateRows* rows) const {
 
 void NodeCore::Impl::DescribeObjects(StateRows* rows) const {
   bool room = true;
-  home_.ForEach([&](const node::HomeTable::Holding& holding) { return room = rows->Add(ObjectRow(holding)); });
+  home_.ForEach([&](const node::HomeTable::Holding& holding) {
+    return room = rows->SkipsNext() || rows->Add(ObjectRow(holding));
+  });
   store_.ForEachLeaving([&](const ObjectId& object, uint64_t size_bytes) {
-    if (!room) return;
+    if (!room || rows->SkipsNext()) return;
     StateRow row;
     row.Text("object_id", ToString(object)).Number("size", Signed(size_bytes)).Text("state", "LEAVING");
     row.Text("node_id", ToString(DaemonOf(self_))).Text("reference_type", "PINNED_IN_MEMORY");

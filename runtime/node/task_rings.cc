@@ -160,7 +160,7 @@ void TaskRings::DescribeTasks(const rpc::StateQuery& query, NodeId node, int64_t
            std::max(b->record.submitted_ns, b->record.started_ns);
   });
   for (const Task* task : newest_first) {
-    if (!rows->Add(RowOf(*task, node, wall_offset_ns))) return;
+    if (!rows->SkipsNext() && !rows->Add(RowOf(*task, node, wall_offset_ns))) return;
   }
   if (left_out) rows->SetTruncated();
 }

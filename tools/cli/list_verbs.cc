@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tools/cli/pages.h"
 #include "tools/cli/status.h"
 #include "tools/cli/verb.h"
 
@@ -55,6 +56,23 @@ void PrintRows(const VerbOptions& options, const Json& rows, const std::vector<s
   Print(options.is_json() ? Dump(rows) : TableOf(rows, columns).Render(LookOfStdout()));
 }
 
+// What is longer than one answer comes in pages, and may be more than query.limit.
+absl::StatusOr<rpc::StateReply> AskForList(HeadClient* head, const rpc::StateQuery& query) {
+  MANTA_ASSIGN_OR_RETURN(rpc::StateReply reply, Ask(head, query));
+  if (!reply.truncated || reply.rows.size() >= query.limit) return reply;
+  absl::StatusOr<rpc::StateReply> whole =
+      AskInPages([head](const rpc::StateQuery& asked) { return head->Ask(asked); }, query);
+  if (whole.ok() && !whole->error.empty()) Warn(whole->error);
+  return whole;
+}
+
+// Leaves `limit` rows. True: there were more.
+bool CutTo(uint64_t limit, Json* rows) {
+  if (rows->size() <= limit) return false;
+  rows->erase(rows->begin() + static_cast<Json::difference_type>(limit), rows->end());
+  return true;
+}
+
 absl::Status RunList(const ListOptions& options) {
   std::vector<runtime::StateFilter> filters;
   for (const std::string& text : options.filters) {
@@ -68,14 +86,12 @@ absl::Status RunList(const ListOptions& options) {
   query.kind = kind.kind;
   query.limit = options.limit;
   query.filters = options.filters;
-  MANTA_ASSIGN_OR_RETURN(const rpc::StateReply reply, Ask(connection.head.get(), query));
-  MANTA_ASSIGN_OR_RETURN(const Json rows, Filtered(RowsToJson(reply), filters));
+  MANTA_ASSIGN_OR_RETURN(const rpc::StateReply reply, AskForList(connection.head.get(), query));
+  MANTA_ASSIGN_OR_RETURN(Json rows, Filtered(RowsToJson(reply), filters));
+  const bool is_cut = CutTo(options.limit, &rows);
   PrintRows(options, rows, kind.columns);
-  if (reply.truncated) {
-    const bool at_limit = rows.size() >= options.limit;
-    Warn("there are more than these " + std::to_string(rows.size()) +
-         (at_limit ? ": --limit shows more, --filter others"
-                   : ", and no more fit into one answer: --filter shows others"));
+  if (is_cut || reply.truncated) {
+    Warn("there are more than these " + std::to_string(rows.size()) + ": --limit shows more, --filter others");
   }
   return absl::OkStatus();
 }
@@ -106,16 +122,14 @@ absl::Status RunMemory(const ListOptions& options) {
   rpc::StateQuery query;
   query.kind = rpc::StateKind::kObjects;
   query.limit = kRowsMax;
-  MANTA_ASSIGN_OR_RETURN(const rpc::StateReply reply, Ask(connection.head.get(), query));
+  MANTA_ASSIGN_OR_RETURN(const rpc::StateReply reply, AskForList(connection.head.get(), query));
   Json rows = RowsToJson(reply);
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Json& a, const Json& b) { return NumberAt(a, "size") > NumberAt(b, "size"); });
   int64_t bytes = 0;
   for (const Json& row : rows) bytes += NumberAt(row, "size");
   const size_t count = rows.size();
-  if (count > options.limit) {
-    rows.erase(rows.begin() + static_cast<Json::difference_type>(options.limit), rows.end());
-  }
+  CutTo(options.limit, &rows);
   if (!options.is_json()) {
     Print(HumanBytes(static_cast<double>(bytes)) + " in " + std::to_string(count) + " objects\n\n");
   }
