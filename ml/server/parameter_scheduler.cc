@@ -32,22 +32,17 @@ uint64_t ParameterScheduler::NewNumber() {
 
 ParameterScheduler::ParameterScheduler(Consistency consistency, uint32_t workers, std::string path, uint64_t server)
     : clocks_(consistency, workers) {
-  // A constructor that throws is tried again as often as the actor may be restarted.
-  try {
-    if (path.empty()) return;
-    std::error_code ignored;  // StateCell says what cannot be made
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-    cell_ = std::make_unique<StateCell>(path, server, kStateWordsMax);
-    cell_->value().empty() ? Changed() : Restore();
-  } catch (...) {
-    failure_ = std::current_exception();
-  }
+  if (path.empty()) return;
+  std::error_code ignored;  // StateCell says what cannot be made
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+  cell_ = std::make_unique<StateCell>(path, server, kStateWordsMax);
+  cell_->value().empty() ? Changed() : Restore();
 }
 
 ParameterScheduler::~ParameterScheduler() = default;
 
 WorkerPlace ParameterScheduler::Join(uint32_t worker, uint64_t stream) {
-  const auto lock = Lock();
+  std::lock_guard lock(mutex_);
   for (const auto& [other, its] : streams_) {
     if (its == stream) worker = other;  // the call comes again
   }
@@ -65,13 +60,13 @@ WorkerPlace ParameterScheduler::Join(uint32_t worker, uint64_t stream) {
 
 void ParameterScheduler::Expect(const std::vector<uint32_t>& workers) {
   std::ranges::for_each(workers, CheckIndex);
-  const auto lock = Lock();
+  std::lock_guard lock(mutex_);
   for (const uint32_t worker : workers) clocks_.Join(worker);
   Changed();
 }
 
 void ParameterScheduler::Leave(uint32_t worker, uint64_t stream) {
-  const auto lock = Lock();
+  std::lock_guard lock(mutex_);
   const auto member = streams_.find(worker);
   if (stream != 0 && (member == streams_.end() || member->second != stream)) return;
   if (member != streams_.end()) streams_.erase(member);
@@ -80,7 +75,7 @@ void ParameterScheduler::Leave(uint32_t worker, uint64_t stream) {
 }
 
 WorkerTurn ParameterScheduler::Finish(uint32_t worker, uint64_t stream, uint64_t count) {
-  auto lock = Lock();
+  std::unique_lock lock(mutex_);
   const auto owns_place = [&] {
     const auto member = streams_.find(worker);
     return member != streams_.end() && member->second == stream;
@@ -99,22 +94,22 @@ WorkerTurn ParameterScheduler::Finish(uint32_t worker, uint64_t stream, uint64_t
 }
 
 bool ParameterScheduler::AwaitAll(uint64_t count) {
-  auto lock = Lock();
+  std::unique_lock lock(mutex_);
   return changed_.wait_for(lock, kWaitMax, [&] { return clocks_.FinishedByAll() >= count; });
 }
 
 std::vector<std::pair<uint64_t, uint64_t>> ParameterScheduler::ClosedByGroup() {
-  const auto lock = Lock();
+  std::lock_guard lock(mutex_);
   return clocks_.FinishedByGroups();
 }
 
 SchedulerStats ParameterScheduler::Stats() {
-  const auto lock = Lock();
+  std::lock_guard lock(mutex_);
   return {streams_.size(), clocks_.gaps(), std::chrono::duration<double>(waited_).count()};
 }
 
 std::vector<uint64_t> ParameterScheduler::SetRecovering(uint64_t shard, uint64_t life) {
-  const auto lock = Lock();
+  std::lock_guard lock(mutex_);
   if (life == 0) {
     recovering_.erase(shard);
   } else {
@@ -128,7 +123,7 @@ std::vector<uint64_t> ParameterScheduler::SetRecovering(uint64_t shard, uint64_t
 
 std::vector<std::pair<uint64_t, uint64_t>> ParameterScheduler::AwaitRecovering(
     std::vector<std::pair<uint64_t, uint64_t>> seen) {
-  auto lock = Lock();
+  std::unique_lock lock(mutex_);
   const auto has_new = [&] {
     return std::any_of(recovering_.begin(), recovering_.end(), [&](const std::pair<const uint64_t, uint64_t>& shard) {
       return std::find(seen.begin(), seen.end(), std::pair<uint64_t, uint64_t>(shard)) == seen.end();
@@ -136,12 +131,6 @@ std::vector<std::pair<uint64_t, uint64_t>> ParameterScheduler::AwaitRecovering(
   };
   changed_.wait_for(lock, kWaitMax, has_new);
   return {recovering_.begin(), recovering_.end()};
-}
-
-ParameterScheduler::Guard ParameterScheduler::Lock() {
-  std::unique_lock lock(mutex_);
-  if (failure_) std::rethrow_exception(failure_);
-  return lock;
 }
 
 void ParameterScheduler::Restore() {

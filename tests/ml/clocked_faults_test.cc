@@ -155,7 +155,7 @@ class ClockedFaults : public ServerFaultsTest {
   // once may lose something; the scheduler need not be.
   template <class Table>
   void ExpectEachPushOnce(const Consistency& consistency) {
-    ExpectEachPushOnceUnder<Table>(consistency, /*kills=*/15,
+    ExpectEachPushOnceUnder<Table>(consistency, /*kills=*/12,
                                    [&](std::mt19937_64& random, const typename Table::Server& server, int kill) {
                                      Nap(random, 30);
                                      if (kill % 3 == 0) KillWorker(uint32_t(random() % kWorkers));

@@ -9,7 +9,7 @@
 //
 // Threads:    thread-safe: an actor that runs many calls at a time, because workers wait in them.
 // Invariants: (1) a call waits for kWaitMax at most; its caller asks again.
-// Errors:     (as TaskError) InvalidArgumentError; FileError, from all calls: the file cannot be made.
+// Errors:     (as TaskError) InvalidArgumentError. FileError, of which the actor dies: its file cannot be made.
 #ifndef MANTA_ML_PARAMETER_SCHEDULER_H_
 #define MANTA_ML_PARAMETER_SCHEDULER_H_
 
@@ -22,7 +22,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -113,9 +112,6 @@ class MANTA_EXPORT ParameterScheduler {
   std::vector<std::pair<uint64_t, uint64_t>> AwaitRecovering(std::vector<std::pair<uint64_t, uint64_t>> seen);
 
  private:
-  using Guard = std::unique_lock<std::mutex>;
-  // Throws what keeps it from working.
-  Guard Lock();
   void Restore();
   void Changed();  // has it written down, and waiting calls look again
 
@@ -127,7 +123,6 @@ class MANTA_EXPORT ParameterScheduler {
   std::map<uint64_t, uint64_t> recovering_;  // shard -> life
   std::chrono::nanoseconds waited_{0};
   std::unique_ptr<StateCell> cell_;  // null: no file
-  std::exception_ptr failure_;
 };
 
 }  // namespace manta::ml

@@ -151,8 +151,8 @@ class TableServer {
       shards_.push_back(actor.Remote(table(i), std::move(shard), scheduler_));
     }
     if (keeps_checkpoints_ || !options.record.empty()) {  // they could read and write their files
-      ClockStats();
       Stats();
+      ClockStats();
     }
   }
 
