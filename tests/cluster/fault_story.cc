@@ -18,7 +18,8 @@ namespace {
 std::string WhatOf(const ObjectRef<int>& ref, milliseconds timeout) {
   const Result<int> result = TryGet(ref, timeout);
   if (result.ok()) return "it has a value";
-  return (result.error().code() == ErrorCode::kTimeout ? "timeout: " : "another: ") + result.error().what();
+  const std::string kind = result.error().code() == ErrorCode::kTimeout ? "timeout: " : "another: ";
+  return kind + result.error().what();
 }
 
 }  // namespace
@@ -50,9 +51,7 @@ int Caller::CallUntil(std::string path) {
   return calls;
 }
 
-std::string Caller::GetWithin(int ms) {
-  return WhatOf(counter_.Call<&Counter::Add>().Remote(1), milliseconds(ms));
-}
+std::string Caller::GetWithin(int ms) { return WhatOf(counter_.Call<&Counter::Add>().Remote(1), milliseconds(ms)); }
 std::string Caller::CallWithin(int ms) {
   return WhatOf(counter_.Call<&Counter::Add>().Timeout(milliseconds(ms)).Remote(1), seconds(20));
 }
