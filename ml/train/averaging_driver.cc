@@ -51,14 +51,20 @@ TrainState WeightedMean(const std::vector<TrainState>& states, const std::vector
   return mean;
 }
 
-AveragingDriver::AveragingDriver(const TrainPlan& plan, TrainCrew& crew, TrainLog& log, TrainState start)
-    : plan_(plan), crew_(crew), log_(log), at_(start.at) {
+AveragingDriver::AveragingDriver(const TrainPlan& plan, TrainCrew& crew, TrainLog& log, TrainLog::Resumed start)
+    : plan_(plan), crew_(crew), log_(log), at_(start.state.at) {
   const size_t wanted = std::get<ModelAveraging>(plan_.strategy).parts;
-  const uint64_t parts = std::min<uint64_t>(wanted == 0 ? plan_.scaling.workers : wanted, plan_.rows);
-  const ObjectRef<TrainState> initial = Put(std::move(start));
-  for (uint64_t part = 0; part < parts; ++part) {
-    parts_.push_back({{part, 0, plan_.rows * part / parts, plan_.rows * (part + 1) / parts}, initial, {}});
-    waiting_.push_back(part);
+  const uint64_t count = std::min<uint64_t>(wanted == 0 ? plan_.scaling.workers : wanted, plan_.rows);
+  if (!start.parts.empty() && start.parts.size() != count) {
+    throw InvalidArgumentError("averaging: a checkpoint of " + std::to_string(start.parts.size()) + " parts, not of " +
+                               std::to_string(count) + ": say so in ModelAveraging::parts");
+  }
+  for (uint64_t part = 0; part < count; ++part) {
+    TrainState state = start.parts.empty() ? start.state : std::move(start.parts[part]);
+    const PartOrder order{part, state.at.epoch, plan_.rows * part / count, plan_.rows * (part + 1) / count};
+    if (order.epoch < plan_.epochs) waiting_.push_back(part);
+    const auto begin = Put(state);
+    parts_.push_back({order, std::move(state), begin});
   }
   Resize(plan_.scaling.workers);
 }
@@ -86,22 +92,28 @@ void AveragingDriver::Resize(size_t workers) {
 }
 
 TrainState AveragingDriver::Run() {
-  while (parts_done_ < parts_.size() && !log_.stopped()) {
+  while (!log_.IsFinished(at_)) {
     Give();
     AwaitAny();
     if (plan_.observer) plan_.observer(*this);
   }
+  TrainState mean = Mean();
+  if (log_.WantsCheckpoint(at_, at_))
+    log_.Checkpoint(mean, {}, at_.epoch < plan_.epochs ? States() : std::vector<TrainState>());
+  return mean;
+}
+
+std::vector<TrainState> AveragingDriver::States() const {
   std::vector<TrainState> states;
+  for (const Part& part : parts_) states.push_back(part.state);
+  return states;
+}
+
+TrainState AveragingDriver::Mean() const {
   std::vector<double> weights;
-  for (Part& part : parts_) {
-    states.push_back(part.end ? *std::move(part.end) : Get(part.state));
-    weights.push_back(double(part.order.end - part.order.begin));
-  }
-  TrainState mean = WeightedMean(states, weights);
-  mean.at.epoch = log_.stopped() ? at_.epoch : plan_.epochs;
-  mean.at.rows = 0;
-  if (log_.WantsCheckpoint(at_, mean.at)) log_.Checkpoint(mean);
-  at_ = mean.at;
+  for (const Part& part : parts_) weights.push_back(double(part.rows()));
+  TrainState mean = WeightedMean(States(), weights);
+  mean.at = at_;
   return mean;
 }
 
@@ -110,7 +122,7 @@ void AveragingDriver::Give() {
     if (!workers_[i].is_free()) continue;
     const size_t part = workers_[i].part = waiting_.front();
     waiting_.pop_front();
-    workers_[i].running = crew_.RunPart(i, parts_[part].order, parts_[part].state);
+    workers_[i].running = crew_.RunPart(i, parts_[part].order, parts_[part].begin);
   }
 }
 
@@ -159,17 +171,20 @@ void AveragingDriver::Finish(size_t index) {
   if (!result->diverged.empty()) {
     throw DivergedError(result->diverged + ", worker " + std::to_string(index));
   }
-  log_.Count(part.order.end - part.order.begin, result->loss_sum);
-  if (++part.order.epoch < plan_.epochs) {
-    part.state = Put(std::move(result->state));
-    waiting_.push_back(worker.part);
-  } else {
-    part.end = std::move(result->state);
-    ++parts_done_;
-  }
-  uint64_t slowest = plan_.epochs;
-  for (const Part& other : parts_) slowest = std::min(slowest, other.order.epoch);
-  at_.epoch = std::max(at_.epoch, slowest);
+  log_.Count(part.rows(), result->loss_sum);
+  const TrainPosition before = at_;
+  const uint64_t rows = at_.epoch * plan_.rows + at_.rows + part.rows();
+  at_ = {rows / plan_.rows, rows % plan_.rows, at_.step + result->state.at.step - part.state.at.step};
+  part.state = std::move(result->state);
+  part.state.at = {++part.order.epoch, 0, part.state.at.step};
+  part.begin = Put(part.state);
+  if (part.order.epoch < plan_.epochs) waiting_.push_back(worker.part);
+  Keep(before);
+}
+
+// A checkpoint, if it is due; that of the end is Run's.
+void AveragingDriver::Keep(const TrainPosition& before) {
+  if (!log_.IsFinished(at_) && log_.WantsCheckpoint(before, at_)) log_.Checkpoint(Mean(), {}, States());
 }
 
 }  // namespace manta::ml

@@ -1,7 +1,8 @@
 // AveragingDriver leads the workers of ModelAveraging: part by part, epoch by epoch, each order to whoever is free.
 //
 // The state of a part travels with each order and comes back with its report: an order whose worker dies is given to
-// another as it is, and gives the same numbers.
+// another as it is, and gives the same numbers. So a checkpoint is the states of all parts, whenever it is written, and
+// a training that goes on from it ends with the same bits.
 //
 // Threads:    externally synchronised.
 #ifndef MANTA_ML_TRAIN_AVERAGING_DRIVER_H_
@@ -25,10 +26,11 @@ TrainState WeightedMean(const std::vector<TrainState>& states, const std::vector
 
 class AveragingDriver final : public TrainControl {
  public:
-  // All are borrowed.
-  AveragingDriver(const TrainPlan& plan, TrainCrew& crew, TrainLog& log, TrainState start);
+  // All are borrowed. `start`: of a checkpoint; without parts all of them begin with its state.
+  // InvalidArgumentError: another number of parts than the plan's.
+  AveragingDriver(const TrainPlan& plan, TrainCrew& crew, TrainLog& log, TrainLog::Resumed start);
 
-  // Trains all parts, then averages them.
+  // Trains all parts to the plan's end, or until it is stopped, then averages them.
   TrainState Run();
 
   const TrainPosition& at() const override { return at_; }
@@ -38,9 +40,10 @@ class AveragingDriver final : public TrainControl {
 
  private:
   struct Part {
-    PartOrder order;                     // the next one
-    ObjectRef<TrainState> state;         // to begin it with
-    std::optional<TrainState> end = {};  // after the last
+    PartOrder order;              // the next one
+    TrainState state;             // to begin it with
+    ObjectRef<TrainState> begin;  // the same, as the workers get it
+    uint64_t rows() const { return order.end - order.begin; }
   };
   struct Worker {
     bool wanted = true;
@@ -53,6 +56,9 @@ class AveragingDriver final : public TrainControl {
   void Give();
   void AwaitAny();
   void Finish(size_t worker);
+  void Keep(const TrainPosition& before);
+  std::vector<TrainState> States() const;
+  TrainState Mean() const;
 
   const TrainPlan& plan_;
   TrainCrew& crew_;
@@ -60,8 +66,7 @@ class AveragingDriver final : public TrainControl {
   std::vector<Part> parts_;
   std::deque<size_t> waiting_;  // parts whose next order nobody has
   std::vector<Worker> workers_;
-  TrainPosition at_;
-  size_t parts_done_ = 0;
+  TrainPosition at_;  // of all parts together: by the rows that they have used
 };
 
 }  // namespace manta::ml

@@ -48,7 +48,7 @@ TrainResult RunTraining(const TrainPlan& plan, TrainCrew& crew) {
   }
   if (std::holds_alternative<ModelAveraging>(plan.strategy)) {
     if (log.IsFinished(start.state.at)) return log.Finish(std::move(start.state));
-    AveragingDriver driver(plan, crew, log, std::move(start.state));
+    AveragingDriver driver(plan, crew, log, std::move(start));
     return log.Finish(driver.Run());
   }
   if (std::holds_alternative<ParameterServerSgd>(plan.strategy) || std::holds_alternative<Easgd>(plan.strategy)) {

@@ -1,11 +1,55 @@
 #include "ml/train/train_log.h"
 
+#include <charconv>
+#include <map>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "manta/ml/error.h"
 
 namespace manta::ml {
+namespace {
+
+// What a file's names of a part's tensors and numbers begin with.
+std::string PrefixOfPart(size_t part) { return "trainer.part" + std::to_string(part) + "."; }
+
+void PutPosition(const TrainPosition& at, const std::string& prefix, std::map<std::string, std::string>* metadata) {
+  (*metadata)[prefix + "trainer.epoch"] = std::to_string(at.epoch);
+  (*metadata)[prefix + "trainer.rows"] = std::to_string(at.rows);
+  (*metadata)[prefix + "trainer.step"] = std::to_string(at.step);
+}
+
+const std::string& TextOf(const ModelFile& file, const std::string& name) {
+  const auto entry = file.metadata.find(name);
+  if (entry != file.metadata.end()) return entry->second;
+  throw DataError(file.path, 0, "no checkpoint of a Trainer: its metadata has no " + name);
+}
+
+uint64_t NumberOf(const ModelFile& file, const std::string& name) {
+  const std::string& text = TextOf(file, name);
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size()) return number;
+  throw DataError(file.path, 0, "no checkpoint of a Trainer: " + name + " is \"" + text + "\", no number");
+}
+
+TrainPosition PositionOf(const ModelFile& file, const std::string& prefix) {
+  return {NumberOf(file, prefix + "trainer.epoch"), NumberOf(file, prefix + "trainer.rows"),
+          NumberOf(file, prefix + "trainer.step")};
+}
+
+// Moves the tensors whose names begin with `prefix` to a file of their own, without it.
+ModelFile TakeOut(const std::string& prefix, ModelFile* file) {
+  ModelFile part{file->path, {}, {}};
+  for (auto it = file->tensors.lower_bound(prefix); it != file->tensors.end() && it->first.starts_with(prefix);) {
+    part.tensors.emplace(it->first.substr(prefix.size()), std::move(it->second));
+    it = file->tensors.erase(it);
+  }
+  return part;
+}
+
+}  // namespace
 
 TrainLog::TrainLog(const TrainPlan& plan, TrainCrew& crew)
     : plan_(plan),
@@ -66,34 +110,41 @@ void TrainLog::AddPoint(const TrainState& state, double staleness) {
   }
 }
 
-void TrainLog::Checkpoint(const TrainState& state, const std::string& ledger) {
-  const uint64_t version =
-      checkpoints_->Save(crew_.TensorsOf(state), {{"trainer.strategy", NameOf(plan_.strategy)},
-                                                  {"trainer.epoch", std::to_string(state.at.epoch)},
-                                                  {"trainer.rows", std::to_string(state.at.rows)},
-                                                  {"trainer.step", std::to_string(state.at.step)},
-                                                  {"trainer.seed", std::to_string(plan_.seed)},
-                                                  {"trainer.ledger", ledger}});
+void TrainLog::Checkpoint(const TrainState& state, const std::string& ledger, std::span<const TrainState> parts) {
+  std::vector<NamedTensor> tensors = crew_.TensorsOf(state);
+  std::map<std::string, std::string> metadata{{"trainer.strategy", NameOf(plan_.strategy)},
+                                              {"trainer.seed", std::to_string(plan_.seed)},
+                                              {"trainer.ledger", ledger},
+                                              {"trainer.parts", std::to_string(parts.size())}};
+  PutPosition(state.at, "", &metadata);
+  for (size_t part = 0; part < parts.size(); ++part) {
+    for (NamedTensor& tensor : crew_.TensorsOf(parts[part])) {
+      tensor.name = PrefixOfPart(part) + tensor.name;
+      tensors.push_back(std::move(tensor));
+    }
+    PutPosition(parts[part].at, PrefixOfPart(part), &metadata);
+  }
+  const uint64_t version = checkpoints_->Save(tensors, metadata);
   Note(TrainEvent::kCheckpoint, state.at, 0, checkpoints_->PathOf(version));
 }
 
 std::optional<TrainLog::Resumed> TrainLog::Resume() {
   if (!checkpoints_ || !plan_.checkpoint.resume) return std::nullopt;
-  const std::optional<manta::ml::Checkpoint> found = checkpoints_->LoadNewest();
+  std::optional<manta::ml::Checkpoint> found = checkpoints_->LoadNewest();
   if (!found) return std::nullopt;
-  const ModelFile& file = found->content;
-  const auto text = [&](const char* name) {
-    const auto entry = file.metadata.find(name);
-    if (entry != file.metadata.end()) return entry->second;
-    throw DataError(file.path, 0, std::string("no checkpoint of a Trainer: its metadata has no ") + name);
-  };
-  const auto number = [&](const char* name) { return std::stoull(text(name)); };
-  if (text("trainer.strategy") != NameOf(plan_.strategy)) {
-    throw InvalidArgumentError(file.path + ": a checkpoint of strategy " + text("trainer.strategy") + ", not of " +
-                               NameOf(plan_.strategy) + ": name that one, or another directory");
+  ModelFile& file = found->content;
+  if (TextOf(file, "trainer.strategy") != NameOf(plan_.strategy)) {
+    throw InvalidArgumentError(file.path + ": a checkpoint of strategy " + TextOf(file, "trainer.strategy") +
+                               ", not of " + NameOf(plan_.strategy) + ": name that one, or another directory");
   }
-  Resumed resumed{crew_.FromFile(file), text("trainer.ledger")};
-  resumed.state.at = {number("trainer.epoch"), number("trainer.rows"), number("trainer.step")};
+  Resumed resumed;
+  for (uint64_t part = 0; part < NumberOf(file, "trainer.parts"); ++part) {
+    resumed.parts.push_back(crew_.FromFile(TakeOut(PrefixOfPart(part), &file)));
+    resumed.parts.back().at = PositionOf(file, PrefixOfPart(part));
+  }
+  resumed.state = crew_.FromFile(file);
+  resumed.state.at = PositionOf(file, "");
+  resumed.ledger = TextOf(file, "trainer.ledger");
   Note(TrainEvent::kResumed, resumed.state.at, 0, file.path);
   return resumed;
 }

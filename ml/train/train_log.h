@@ -7,7 +7,9 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "manta/ml/checkpoint.h"
 #include "manta/ml/curve.h"
@@ -38,8 +40,9 @@ class TrainLog {
   // Evaluates `state`; a point of the curve. `staleness`: the mean, since the point before.
   void AddPoint(const TrainState& state, double staleness);
 
-  // `ledger`: RowLedger::State(), of strategies that lease rows.
-  void Checkpoint(const TrainState& state, const std::string& ledger = {});
+  // `ledger`: RowLedger::State(), of strategies that lease rows. `parts`: the models of ModelAveraging's parts, unless
+  // `state` is all there is.
+  void Checkpoint(const TrainState& state, const std::string& ledger = {}, std::span<const TrainState> parts = {});
 
   // Whether the training ends before its last row, and why.
   void Stop(const TrainPosition& at, const std::string& why);
@@ -51,11 +54,12 @@ class TrainLog {
   // Rows per second between the first Count and the last one.
   double SteadyRowsPerSecond() const;
 
-  // Where the newest checkpoint stands, if there is one to resume from: state and ledger. DataError: all are damaged,
-  // or of another model; InvalidArgumentError: of another kind of strategy.
+  // Where the newest checkpoint stands, if there is one to resume from. DataError: all are damaged, or of another
+  // model; InvalidArgumentError: of another kind of strategy.
   struct Resumed {
     TrainState state;
-    std::string ledger;
+    std::string ledger = {};
+    std::vector<TrainState> parts = {};
   };
   std::optional<Resumed> Resume();
 

@@ -304,7 +304,85 @@ TEST_F(TrainerTest, ResumesToTheSameBitsFromAnyStep) {
   }
 }
 
-// With a server: exactly once from wherever it was stopped; BSP to the last bit from the ends of epochs.
+TEST_F(TrainerTest, ABulkSynchronousServerResumesToTheSameBitsFromTheEndsOfEpochs) {
+  const Dataset data = TwoClasses(700, 8, 3);
+  const auto train = [&]<class Opt>(const Opt& optimizer, const std::string& directory, uint64_t stop_after) {
+    Trainer<Mlp<float>, Opt> trainer(
+        {.model = {8, 4, 2},
+         .data = data,
+         .strategy = ParameterServerSgd{.consistency = Bsp(), .push_every = 2, .lease_rows = 48},
+         .scaling = {.workers = 3, .num_cpus = 0},
+         .epochs = 4,
+         .batch = 16,
+         .rate = {.first = 0.1, .last = 0.01},
+         .optimizer = optimizer,
+         .shuffle = true,
+         .checkpoint = {.directory = directory},
+         .report = {.out = nullptr},
+         .observer = [&](TrainControl& control) {
+           if (stop_after != 0 && control.at().epoch >= stop_after) control.Stop("enough");
+         }});
+    return trainer.Fit();
+  };
+  const auto check = [&](const auto& optimizer) {
+    const TrainResult whole = train(optimizer, "", 0);
+    EXPECT_EQ(whole.state.at.epoch, 4u);
+    for (uint64_t stop_after = 1; stop_after <= 3; ++stop_after) {
+      SCOPED_TRACE(stop_after);
+      const TempDirectory directory;
+      const TrainResult part = train(optimizer, directory.path(), stop_after);
+      EXPECT_EQ(part.state.at.rows, 0u);
+      EXPECT_EQ(part.state.at.epoch, stop_after);
+      EXPECT_NE(part.state.Hash(), whole.state.Hash());
+      const TrainResult rest = train(optimizer, directory.path(), 0);
+      EXPECT_EQ(rest.events.front().kind, TrainEvent::kResumed);
+      EXPECT_EQ(rest.rows, (4 - stop_after) * data.count());
+      EXPECT_EQ(rest.state.at, whole.state.at);
+      EXPECT_EQ(rest.state.Hash(), whole.state.Hash());
+    }
+  };
+  check(Sgd());
+  check(Momentum());
+}
+
+TEST_F(TrainerTest, AveragingResumesToTheSameBitsFromAnyMoment) {
+  const Dataset data = TwoClasses(700, 8, 3);
+  const auto train = [&](const std::string& directory, uint64_t steps_max, size_t parts = 3) {
+    Trainer<Mlp<float>, Momentum> trainer({.model = {8, 4, 2},
+                                           .data = data,
+                                           .test = data,
+                                           .strategy = ModelAveraging{.parts = parts},
+                                           .scaling = {.workers = 2, .num_cpus = 0},
+                                           .epochs = 5,
+                                           .batch = 16,
+                                           .shuffle = true,
+                                           .steps_max = steps_max,
+                                           .checkpoint = {.directory = directory, .every_rows = 200},
+                                           .report = {.out = nullptr}});
+    return trainer.Fit();
+  };
+  const TrainResult whole = train("", 0);
+  EXPECT_EQ(whole.state.at.epoch, 5u);
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (int round = 0; round < 4; ++round) {
+    const TempDirectory directory;
+    const TrainResult part = train(directory.path(), 1 + random() % (whole.state.at.step - 60));
+    EXPECT_LT(part.state.at, whole.state.at);
+    EXPECT_THROW(train(directory.path(), 0, 4), InvalidArgumentError);
+    const TrainResult rest = train(directory.path(), 0);
+    EXPECT_EQ(rest.events.front().kind, TrainEvent::kResumed);
+    EXPECT_EQ(rest.rows + part.rows, whole.rows);
+    EXPECT_EQ(rest.state.at, whole.state.at);
+    EXPECT_EQ(rest.state.Hash(), whole.state.Hash()) << "stopped at " << part.state.at.ToString();
+    const TrainResult again = train(directory.path(), 0);
+    EXPECT_EQ(again.rows, 0u);
+    EXPECT_EQ(again.state.Hash(), whole.state.Hash());
+  }
+}
+
+// With a server, from wherever it was stopped: each row once.
 TEST_F(TrainerTest, StrategiesWithAServerResume) {
   const uint64_t rows = 1003;
   for (const Strategy& strategy :
@@ -333,6 +411,25 @@ TEST_F(TrainerTest, StrategiesWithAServerResume) {
     EXPECT_EQ(result.state.at.epoch, 3u);
     EXPECT_THAT(result.state.parameters.values<float>(), Each(3.0f));
   }
+}
+
+// A driver that was killed before its first checkpoint has left a server's files behind.
+TEST_F(TrainerTest, FilesOfAServerWithoutACheckpointAreNoObstacle) {
+  const TempDirectory directory;
+  const auto train = [&](bool resume) {
+    Trainer<Mlp<float>, Momentum>({.model = {8, 4, 2},
+                                   .data = TwoClasses(100, 8, 3),
+                                   .strategy = ParameterServerSgd{},
+                                   .checkpoint = {.directory = directory.path(), .resume = resume},
+                                   .report = {.out = nullptr}})
+        .Fit();
+  };
+  train(true);
+  EXPECT_THROW(train(false), InvalidArgumentError) << "who does not want to go on should not lose what is there";
+  for (const auto& entry : std::filesystem::directory_iterator(directory.path())) {
+    if (entry.is_regular_file()) std::filesystem::remove(entry.path());
+  }
+  train(true);
 }
 
 TEST_F(TrainerTest, RefusesTheCheckpointOfAnotherModelOrStrategy) {

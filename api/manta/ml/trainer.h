@@ -20,10 +20,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -160,7 +162,9 @@ class Trainer {
 
     void MakeServer(const TrainState& start, const std::string& directory, bool resume) override {
       if constexpr (kHasServer) {
-        CheckpointOptions files{.directory = directory, .resume = resume, .accept_loss = resume};
+        const bool from_files = resume && !IsAllOfTheServer(start);
+        if (options_.checkpoint.resume && !from_files) RemoveFilesOfServer(directory);
+        CheckpointOptions files{.directory = directory, .resume = from_files, .accept_loss = from_files};
         const auto values = start.parameters.template values<float>();
         const auto workers = uint32_t(options_.scaling.workers);
         if (const auto* elastic = std::get_if<Easgd>(&options_.strategy)) {
@@ -231,6 +235,21 @@ class Trainer {
       }
       if (!slots.empty()) tensors.push_back({kSlotsName, {Opt::kSlots, model_.parameter_count()}, slots});
       return tensors;
+    }
+
+    // Of a server that this one replaces: the checkpoint has no need of it, or there is none yet. Files that stay, on
+    // another node say, are refused by name when the server starts.
+    static void RemoveFilesOfServer(const std::string& directory) {
+      std::error_code ignored;
+      if (!directory.empty()) std::filesystem::remove_all(directory, ignored);
+    }
+
+    // Between two epochs of a bulk synchronous training the parameters are all that its server knows, if the optimiser
+    // has no state. A server that begins with them repeats what a driver that was killed later has done since then, bit
+    // for bit; in its files some of that would be done already.
+    bool IsAllOfTheServer(const TrainState& state) const {
+      const auto* strategy = std::get_if<ParameterServerSgd>(&options_.strategy);
+      return strategy != nullptr && strategy->consistency.adds_pushes() && Opt::kSlots == 0 && state.at.rows == 0;
     }
 
     template <class Function>
