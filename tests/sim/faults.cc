@@ -68,7 +68,8 @@ std::vector<std::string> Coverage::EmptyCells() const {
   std::vector<std::string> cells;
   for (size_t t = 0; t < rpc::kMessageTypeCount; ++t) {
     for (size_t f = 0; f < kPacketFaults; ++f) {
-      if (socket_sent[t] != 0 && socket[t][f] == 0) cells.push_back(std::string(TypeName(t)) + " x " + kPacket[f]);
+      if (socket_sent[t] != 0 && socket[t][f] < kTimesEachMin)
+        cells.push_back(std::string(TypeName(t)) + " x " + kPacket[f]);
     }
     for (size_t f = 0; f < kRingFaults; ++f) {
       if (ring_sent[t] != 0 && ring[t][f] == 0) cells.push_back(std::string(TypeName(t)) + " x " + kRing[f]);
