@@ -12,18 +12,13 @@
 
 #include "manta/manta.h"
 #include "manta/ml/process_group.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 
-// A runtime inside this process.
-class CollectiveTest : public ::testing::Test {
+class CollectiveTest : public LocalTest {
  protected:
-  void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv, {.store_memory_bytes = 512 << 20});
-  }
+  CollectiveTest() : LocalTest({.store_memory_bytes = 512 << 20}) {}
 
   using MemberFunction = std::function<void(Communicator& all)>;
 
@@ -61,9 +56,6 @@ class CollectiveTest : public ::testing::Test {
     }
     return values;
   }
-
- private:
-  Runtime runtime_;
 };
 
 }  // namespace manta::ml

@@ -8,6 +8,7 @@
 
 #include "manta/manta.h"
 #include "ml/data/data_folder.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -130,10 +131,7 @@ TEST_F(CheckpointTest, RefusesImpossiblePlaces) {
 }
 
 TEST_F(CheckpointTest, IsReadIntoTheStore) {
-  int argc = 2;
-  char program[] = "ml_test", local[] = "--manta-local";
-  char* argv[] = {program, local, nullptr};
-  const Runtime runtime = Init(argc, argv);
+  const Runtime runtime = StartLocal();
   CheckpointStore store = Store();
   Save(store, 7, 10'000);
   const Checkpoint found = store.LoadNewest({.in_store = true}).value();

@@ -13,6 +13,7 @@
 #include "manta/manta.h"
 #include "manta/ml/error.h"
 #include "manta/ml/leases.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -42,22 +43,13 @@ class PullingWorker {
   LeasedRows leases_;
 };
 
-class ShardServerTest : public ::testing::Test {
+class ShardServerTest : public LocalTest {
  protected:
-  void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
-  }
-
   static void Count(const std::vector<RowLease>& leases, std::vector<int>* times) {
     for (const RowLease& lease : leases) {
       for (uint64_t row = lease.begin; row < lease.end; ++row) ++(*times)[row];
     }
   }
-
-  Runtime runtime_;
 };
 
 TEST_F(ShardServerTest, WorkersPullTheirRowsAndADeadOnesComeBack) {

@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "manta/ml/parameter_worker.h"
-#include "ml/server/local_test.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {

@@ -10,7 +10,7 @@
 #include "manta/ml/leases.h"
 #include "manta/ml/mlp.h"
 #include "manta/ml/parameter_replica.h"
-#include "ml/server/local_test.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {

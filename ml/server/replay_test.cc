@@ -12,7 +12,7 @@
 #include "manta/ml/ftrl.h"
 #include "manta/ml/parameter_worker.h"
 #include "manta/ml/sparse_worker.h"
-#include "ml/server/local_test.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -27,7 +27,10 @@ class ReplayTest : public LocalTest {
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
   }
-  void TearDown() override { fs::remove_all(directory_); }
+  void TearDown() override {
+    LocalTest::TearDown();
+    fs::remove_all(directory_);
+  }
 
   std::string directory_;
 };

@@ -7,7 +7,7 @@
 
 #include "manta/ml/ftrl.h"
 #include "manta/ml/sparse_worker.h"
-#include "ml/server/local_test.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {

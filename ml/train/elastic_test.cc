@@ -11,20 +11,13 @@
 
 #include "manta/ml/logistic.h"
 #include "manta/ml/trainer.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {
 
-// A runtime inside this process.
-class ElasticTest : public ::testing::Test {
+class ElasticTest : public LocalTest {
  protected:
-  void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
-  }
-
   // Two classes that a line parts, with some noise.
   static Dataset TwoClasses(size_t count, uint32_t seed) {
     constexpr size_t kColumns = 8;
@@ -39,8 +32,6 @@ class ElasticTest : public ::testing::Test {
     return Dataset::From(Tensor::From(std::move(rows), {int64_t(count), int64_t(kColumns)}),
                          Tensor::From(std::move(labels)));
   }
-
-  Runtime runtime_;
 };
 
 TEST_F(ElasticTest, TwoFourOneWorkersInAnEpochReachTheSameLoss) {

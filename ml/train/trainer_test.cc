@@ -15,6 +15,7 @@
 
 #include "manta/ml/mlp.h"
 #include "manta/ml/momentum.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -85,16 +86,8 @@ Dataset NumberedRows(size_t count) {
   return {Tensor::From(std::move(rows), {int64_t(count), 1}), Tensor::From(std::vector<uint8_t>(count))};
 }
 
-// A runtime inside this process.
-class TrainerTest : public ::testing::Test {
+class TrainerTest : public LocalTest {
  protected:
-  void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
-  }
-
   // Two classes that a line parts, with some noise.
   static Dataset TwoClasses(size_t count, size_t columns, uint32_t seed) {
     std::mt19937 random(seed);
@@ -107,8 +100,6 @@ class TrainerTest : public ::testing::Test {
     }
     return {Tensor::From(std::move(rows), {int64_t(count), int64_t(columns)}), Tensor::From(std::move(labels))};
   }
-
-  Runtime runtime_;
 };
 
 TEST_F(TrainerTest, ModelAveragingIsTheMeanOfModelsTrainedAlone) {

@@ -11,13 +11,13 @@
 #include <set>
 #include <thread>
 
-#include "manta/init.h"
 #include "manta/ml/asha.h"
 #include "manta/ml/error.h"
 #include "manta/ml/grid_searcher.h"
 #include "manta/ml/pbt.h"
 #include "manta/ml/tpe_searcher.h"
 #include "ml/data/durable_file.h"
+#include "ml/testing/local_test.h"
 #include "ml/tune/checkpoint_files.h"
 
 namespace manta::ml {
@@ -120,23 +120,14 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class TunerTest : public ::testing::Test {
+class TunerTest : public LocalTest {
  protected:
-  TunerTest() {
+  TunerTest() : LocalTest({.num_cpus = 2}) {
     std::string path = fs::temp_directory_path() / "tuner_test.XXXXXX";
     storage_ = mkdtemp(path.data());
     runs = unwound = 0;
   }
-  ~TunerTest() override {
-    runtime_ = {};
-    fs::remove_all(storage_);
-  }
-  void SetUp() override {
-    int argc = 3;
-    char program[] = "ml_tuner_test", local[] = "--manta-local", cpus[] = "--manta-num-cpus=2";
-    char* argv[] = {program, local, cpus, nullptr};
-    runtime_ = Init(argc, argv);
-  }
+  ~TunerTest() override { fs::remove_all(storage_); }
 
   RunConfig Named(const std::string& name) const { return {.name = name, .storage = storage_, .verbosity = 0}; }
   static SearchSpace Line() {
@@ -147,7 +138,6 @@ class TunerTest : public ::testing::Test {
   static TuneConfig Samples(int64_t count) { return {.metric = "loss", .num_samples = count}; }
 
   std::string storage_;
-  Runtime runtime_;
 };
 
 TEST_F(TunerTest, RunsEveryTrialOnceAndFindsTheBest) {
