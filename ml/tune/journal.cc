@@ -180,11 +180,11 @@ std::string OtherSweeps(const std::string& directory) {
 
 }  // namespace
 
-Journal Journal::Create(const std::string& directory, std::string_view first) {
+Journal Journal::Create(const std::string& directory, std::string_view first, OpenAppendFile open) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) throw FileError(directory, "cannot make the directory: " + error.message());
-  Journal journal(directory, Lock(directory));
+  Journal journal(directory, Lock(directory), std::move(open));
   if (!LookInto(directory).journals.empty()) throw SweepExistsError(directory);
   journal.Append(first);
   const std::string frame = FrameOf(journal.sequence_++, journal.pending_);
@@ -195,9 +195,9 @@ Journal Journal::Create(const std::string& directory, std::string_view first) {
   return journal;
 }
 
-Journal Journal::Open(const std::string& directory, Contents* contents) {
+Journal Journal::Open(const std::string& directory, Contents* contents, OpenAppendFile open) {
   if (LookInto(directory).journals.empty()) throw NoSuchSweepError(directory, OtherSweeps(directory));
-  Journal journal(directory, Lock(directory));
+  Journal journal(directory, Lock(directory), std::move(open));
   const Found found = LookInto(directory);  // its last writer may have been at work before we had the lock
   if (!found.snapshots.empty()) {
     journal.generation_ = found.snapshots.back();
@@ -233,16 +233,10 @@ void Journal::Append(std::string_view entry) {
 
 void Journal::Commit() {
   if (pending_.empty()) return;
-  const std::string path = PathOf("journal", generation_);
   const std::string frame = FrameOf(sequence_, pending_);
-  try {
-    WriteAll(fd_.get(), path, frame);
-    if (::fdatasync(fd_.get()) != 0) throw FileError(path, std::string("cannot sync: ") + std::strerror(errno));
-  } catch (const FileError&) {
-    // The file stays readable in any case: half a frame at its end is dropped.
-    [[maybe_unused]] const int result = ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes_));
-    throw;
-  }
+  if (!file_) throw FileError(PathOf("journal", generation_), "an earlier write to it failed: restore the sweep");
+  if (const std::error_code error = file_->Append(frame)) Fail("write", error);
+  if (const std::error_code error = file_->Sync()) Fail("sync", error);
   size_bytes_ += frame.size();
   ++sequence_;
   pending_.clear();
@@ -271,12 +265,20 @@ std::string Journal::PathOf(const char* kind, uint64_t generation) const {
 
 // Appends to the journal of this generation behind its first `size_bytes`.
 void Journal::Continue(uint64_t size_bytes) {
-  const std::string path = PathOf("journal", generation_);
-  fd_.reset(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
-  if (!fd_ || ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes)) != 0 || ::fsync(fd_.get()) != 0) {
-    throw FileError(path, std::string("cannot open to append: ") + std::strerror(errno));
-  }
+  file_ = open_(PathOf("journal", generation_));
   size_bytes_ = size_bytes;
+  if (const std::error_code error = file_->CutTo(size_bytes)) Fail("cut", error);
+  if (const std::error_code error = file_->Sync()) Fail("sync", error);
+}
+
+// The file stays readable in any case: half a frame at its end is dropped. It is not written to again: what could not
+// be synced once may count as clean to the system, and a second sync would promise too much.
+void Journal::Fail(const char* what, const std::error_code& error) {
+  file_->CutTo(size_bytes_);
+  file_.reset();
+  throw FileError(PathOf("journal", generation_),
+                  std::string("cannot ") + what + ": " + error.message() +
+                      "; what was decided before is kept, and Tuner::Restore goes on from there");
 }
 
 // What a crash between two generations has left, and those before this one.

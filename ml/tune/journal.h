@@ -16,17 +16,20 @@
 // Invariants: (1) after Commit, all that was appended is on the disk.
 //             (2) a frame's sequence is that of the frame before it + 1, across files.
 //             (3) a generation's journal is there before its snapshot is, and goes after the next one's snapshot came.
-// Errors:     FileError: the disk is full, ...; what the file had before stays readable. DataError: damage, with file
-//             and offset. SweepExistsError, SweepLockedError, NoSuchSweepError.
+// Errors:     FileError: the disk is full, ...; what was committed before stays readable, and nothing more is taken.
+//             DataError: damage, with file and offset. SweepExistsError, SweepLockedError, NoSuchSweepError.
 #ifndef MANTA_ML_TUNE_JOURNAL_H_
 #define MANTA_ML_TUNE_JOURNAL_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "ml/tune/append_file.h"
 
 namespace manta::ml {
 
@@ -39,9 +42,9 @@ class Journal {
   };
 
   // A new journal in `directory`, which is made, with `first` as its first entry.
-  static Journal Create(const std::string& directory, std::string_view first);
+  static Journal Create(const std::string& directory, std::string_view first, OpenAppendFile open = &OpenOnDisk);
   // The journal in `directory`, as its last writer has left it.
-  static Journal Open(const std::string& directory, Contents* contents);
+  static Journal Open(const std::string& directory, Contents* contents, OpenAppendFile open = &OpenOnDisk);
 
   // An entry of at most 1 GiB. Not on the disk before Commit.
   void Append(std::string_view entry);
@@ -54,15 +57,18 @@ class Journal {
   const std::string& directory() const { return directory_; }
 
  private:
-  Journal(std::string directory, base::UniqueFd lock) : directory_(std::move(directory)), lock_(std::move(lock)) {}
+  Journal(std::string directory, base::UniqueFd lock, OpenAppendFile open)
+      : directory_(std::move(directory)), lock_(std::move(lock)), open_(std::move(open)) {}
 
   std::string PathOf(const char* kind, uint64_t generation) const;
   void Continue(uint64_t size_bytes);
+  [[noreturn]] void Fail(const char* what, const std::error_code& error);
   void DropOthers() const;
 
   std::string directory_;
   base::UniqueFd lock_;
-  base::UniqueFd fd_;  // journal-<generation_>
+  OpenAppendFile open_;
+  std::unique_ptr<AppendFile> file_;  // journal-<generation_>; null after an error
   uint64_t generation_ = 0;
   uint64_t sequence_ = 0;    // of the next frame
   uint64_t size_bytes_ = 0;  // of the file's good frames

@@ -1,14 +1,17 @@
 #include "ml/tune/journal.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <random>
 
+#include "base/unique_fd.h"
 #include "manta/ml/error.h"
 #include "manta/ml/sweep_error.h"
 #include "ml/data/durable_file.h"
@@ -253,6 +256,59 @@ TEST_F(JournalTest, AFullDiskIsAnErrorAndTheJournalStaysReadable) {
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   journal = Journal::Create(storage_ + "/other", "gives the lock back");
+  EXPECT_THAT(Reopened().entries, ElementsAre("first", "a"));
+}
+
+// /dev/full has no room, and a pipe cannot be synced: the system's own errors.
+TEST_F(JournalTest, TheSystemsErrorsComeAsTheyAre) {
+  const std::unique_ptr<AppendFile> full = OpenOnDisk("/dev/full");
+  EXPECT_EQ(full->Append("a"), std::errc::no_space_on_device);
+  fs::create_directories(directory_);
+  ASSERT_EQ(::mkfifo(File("pipe").c_str(), 0600), 0);
+  const base::UniqueFd reader(::open(File("pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const std::unique_ptr<AppendFile> pipe = OpenOnDisk(File("pipe"));
+  EXPECT_EQ(pipe->Append("a"), std::error_code());
+  EXPECT_EQ(pipe->Sync(), std::errc::invalid_argument);
+  try {
+    OpenOnDisk(File("none"));
+    FAIL();
+  } catch (const FileError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(File("none") + ": cannot open to append: No such file"));
+  }
+}
+
+TEST_F(JournalTest, AfterAnErrorNothingMoreIsTaken) {
+  // A write that the system refuses once, and would take the next time.
+  class Once final : public AppendFile {
+   public:
+    explicit Once(std::unique_ptr<AppendFile> file) : file_(std::move(file)) {}
+    std::error_code Append(std::string_view bytes) override { return file_->Append(bytes); }
+    std::error_code Sync() override {
+      return ++syncs_ == 2 ? std::make_error_code(std::errc::io_error) : file_->Sync();
+    }
+    std::error_code CutTo(uint64_t size_bytes) override { return file_->CutTo(size_bytes); }
+
+   private:
+    const std::unique_ptr<AppendFile> file_;
+    int syncs_ = 0;
+  };
+  {
+    Journal journal = Journal::Create(directory_, "first",
+                                      [](const std::string& path) { return std::make_unique<Once>(OpenOnDisk(path)); });
+    journal.Append("a");
+    EXPECT_THROW(journal.Commit(), FileError);
+    EXPECT_THROW(journal.Commit(), FileError);
+  }
+  EXPECT_THAT(Reopened().entries, ElementsAre("first"));
+}
+
+TEST_F(JournalTest, ASnapshotThatCannotBeWrittenLeavesTheEntries) {
+  {
+    Journal journal = Journal::Create(directory_, "first");
+    fs::create_directories(File("journal-000001/in the way"));
+    journal.Append("a");
+    EXPECT_THROW(journal.Snapshot("state"), FileError);
+  }
   EXPECT_THAT(Reopened().entries, ElementsAre("first", "a"));
 }
 

@@ -95,18 +95,24 @@ int64_t RoomOn(const NodeInfo& node, const std::map<std::string, double>& amount
 
 }  // namespace
 
-SweepDriver::SweepDriver(SearchSpace space, TuneConfig tune, RunConfig run, MakeRunner make_runner)
+SweepDriver::SweepDriver(SearchSpace space, TuneConfig tune, RunConfig run, MakeRunner make_runner,
+                         OpenAppendFile open_journal)
     : run_(std::move(run)),
       make_runner_(std::move(make_runner)),
+      open_journal_(std::move(open_journal)),
       core_(std::make_unique<SweepCore>(SettingsOf(std::move(space), tune, run_), tune.searcher, tune.scheduler)),
       checkpoints_(DirectoryOf(run_)) {}
 
-SweepDriver::SweepDriver(RunConfig run, RestoreOptions options, MakeRunner make_runner)
-    : run_(std::move(run)), make_runner_(std::move(make_runner)), checkpoints_(DirectoryOf(run_)), is_restored_(true) {
+SweepDriver::SweepDriver(RunConfig run, RestoreOptions options, MakeRunner make_runner, OpenAppendFile open_journal)
+    : run_(std::move(run)),
+      make_runner_(std::move(make_runner)),
+      open_journal_(std::move(open_journal)),
+      checkpoints_(DirectoryOf(run_)),
+      is_restored_(true) {
   CheckName(run_.name);
   const std::string directory = DirectoryOf(run_);
   Journal::Contents contents;
-  journal_ = Journal::Open(directory, &contents);
+  journal_ = Journal::Open(directory, &contents, open_journal_);
   dropped_ = contents.dropped;
   auto entry = contents.entries.begin();
   const std::string& first = contents.snapshot.empty() ? *entry++ : contents.snapshot;
@@ -134,7 +140,7 @@ ResultGrid SweepDriver::Fit() {
     while (Round()) {
     }
   } catch (const FileError&) {
-    throw;  // the journal itself
+    throw;  // the journal, or a checkpoint: nobody knows of what is not in it
   } catch (const Error&) {
     if (interrupt_->is_interrupted()) Interrupt();
     Commit();
@@ -145,7 +151,7 @@ ResultGrid SweepDriver::Fit() {
 
 void SweepDriver::Begin() {
   CheckResources();
-  if (!journal_) journal_ = Journal::Create(DirectoryOf(run_), core_->Save());
+  if (!journal_) journal_ = Journal::Create(DirectoryOf(run_), core_->Save(), open_journal_);
   interrupt_.emplace();
   table_.emplace(TableOptions(run_), *core_);
   start_ = Clock::now();

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "manta/ml/tuner.h"
+#include "ml/tune/append_file.h"
 #include "ml/tune/checkpoint_files.h"
 #include "ml/tune/interrupt_watch.h"
 #include "ml/tune/journal.h"
@@ -32,9 +33,10 @@ namespace manta::ml::internal {
 class SweepDriver {
  public:
   // A new sweep, not begun; `out` etc. of `run`.
-  SweepDriver(SearchSpace space, TuneConfig tune, RunConfig run, MakeRunner make_runner);
+  SweepDriver(SearchSpace space, TuneConfig tune, RunConfig run, MakeRunner make_runner,
+              OpenAppendFile open_journal = &OpenOnDisk);
   // The sweep in `run.storage`, with what `run` says about printing.
-  SweepDriver(RunConfig run, RestoreOptions options, MakeRunner make_runner);
+  SweepDriver(RunConfig run, RestoreOptions options, MakeRunner make_runner, OpenAppendFile open_journal = &OpenOnDisk);
   ~SweepDriver();
 
   ResultGrid Fit();
@@ -84,6 +86,7 @@ class SweepDriver {
 
   const RunConfig run_;
   const MakeRunner make_runner_;
+  const OpenAppendFile open_journal_;
   std::unique_ptr<SweepCore> core_;
   std::optional<Journal> journal_;
   CheckpointFiles checkpoints_;
