@@ -61,7 +61,6 @@ void Run(std::map<std::string, std::string> flag) {
       .Choice("batch", {int64_t{16}, int64_t{32}, int64_t{64}})
       .Uniform("decay", 0.5, 1);
   ml::TuneConfig tune{.metric = "accuracy", .mode = ml::Mode::kMax, .num_samples = std::stoll(flag["--trials"])};
-  tune.steps_max = kEpochs;
   tune.searcher = std::make_shared<ml::Tpe>(ml::Tpe::Options{.seed = 1});
   tune.scheduler = std::make_shared<ml::Asha>(ml::Asha::Options{.steps_max = kEpochs, .eta = 3});
   const ml::RunConfig run{.name = flag["--name"], .storage = flag["--storage"], .resources = {.cpus = 1}};

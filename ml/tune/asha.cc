@@ -45,7 +45,7 @@ void Asha::MakeLevels() {
 
 Decision Asha::Decide(const TrialReport& report) {
   if (report.step >= options_.steps_max) {
-    return {.action = Decision::Action::kStop,
+    return {.action = Decision::Action::kDone,
             .config = {},
             .reason = "it has done its " + std::to_string(options_.steps_max) + " steps"};
   }

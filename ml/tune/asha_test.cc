@@ -50,7 +50,8 @@ TEST(Asha, StopsWhatIsWorseThanTheQuantile) {
   EXPECT_EQ(Report(&asha, 1, 2, 0.0), Action::kContinue) << "between rungs nothing is compared";
   EXPECT_EQ(Report(&asha, 0, 4, 0.2), Action::kContinue) << "the first at the next rung";
   EXPECT_EQ(Report(&asha, 1, 4, 0.1), Action::kStop);
-  EXPECT_EQ(Report(&asha, 0, 20, 0.9), Action::kStop) << "it is done";
+  EXPECT_EQ(Report(&asha, 0, 20, 0.0), Action::kDone) << "however it did";
+  EXPECT_THROW(Report(&asha, 0, 21, 0.9), InvalidArgumentError) << "it is over";
 }
 
 TEST(Asha, ReportsTwiceCountOnce) {
@@ -148,9 +149,9 @@ Paid RunAsha(const Curves& curves, uint64_t seed) {
     const double loss = curves.losses[trial][at];
     paid.steps += double(curves.steps[at] - (at == 0 ? 0 : curves.steps[at - 1]));
     if (curves.steps[at] == curves.steps.back() && loss < paid.best) paid.best = loss;
-    const bool stops = Report(&asha, trial, curves.steps[at], loss) == Action::kStop;
+    const bool is_over = Report(&asha, trial, curves.steps[at], loss) != Action::kContinue;
     ++at;
-    if (stops) std::erase_if(running, [trial = trial](const auto& each) { return each.first == trial; });
+    if (is_over) std::erase_if(running, [trial = trial](const auto& each) { return each.first == trial; });
   }
   return paid;
 }

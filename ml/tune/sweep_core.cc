@@ -145,14 +145,12 @@ SweepCore::Verdict SweepCore::Decide(TrialId trial, int64_t step, double metric,
     Over(trial, TrialState::kStopped, seconds);
     return {};
   }
-  const Decision decision = scheduler_->OnReport(report);
-  if (settings_.steps_max > 0 && step >= settings_.steps_max && decision.action != Decision::Action::kExploit) {
-    (*entry)["decision"] = "done";
-    if (decision.action == Decision::Action::kPause) scheduler_->OnRun(trial);
-    if (decision.action != Decision::Action::kStop) scheduler_->OnComplete(trial);
-    searcher_->OnResult(trial, metric);
-    Over(trial, TrialState::kDone, seconds);
-    return {};
+  using Action = Decision::Action;
+  Decision decision = scheduler_->OnReport(report);
+  if (settings_.steps_max > 0 && step >= settings_.steps_max && decision.action != Action::kExploit) {
+    if (decision.action == Action::kPause) scheduler_->OnRun(trial);
+    if (decision.action != Action::kStop && decision.action != Action::kDone) scheduler_->OnComplete(trial);
+    decision.action = Action::kDone;
   }
   return Follow(trial, report, decision, seconds, entry);
 }
@@ -169,6 +167,11 @@ SweepCore::Verdict SweepCore::Follow(TrialId trial, const TrialReport& report, c
       trials_[trial].reason = decision.reason;
       searcher_->OnStopped(trial, report.step, report.metric);
       Over(trial, TrialState::kStopped, seconds);
+      return {};
+    case Decision::Action::kDone:
+      (*entry)["decision"] = "done";
+      searcher_->OnResult(trial, report.metric);
+      Over(trial, TrialState::kDone, seconds);
       return {};
     case Decision::Action::kPause:
       (*entry)["decision"] = "pause";

@@ -51,7 +51,7 @@ Decision TrialScheduler::OnReport(const TrialReport& report) {
   TrialState& state = StateOf(report.trial, TrialState::kRuns, "report");
   Decision decision = Decide(report);
   if (decision.action == Decision::Action::kPause) state = TrialState::kWaits;
-  if (decision.action == Decision::Action::kStop) End(report.trial);
+  if (decision.action == Decision::Action::kStop || decision.action == Decision::Action::kDone) End(report.trial);
   return decision;
 }
 

@@ -191,13 +191,15 @@ TEST_F(TunerTest, TheSameSeedSearchesTheSame) {
 TEST_F(TunerTest, AshaStopsTrialsWhichUnwind) {
   TuneConfig tune = Samples(40);
   tune.scheduler = std::make_shared<Asha>(Asha::Options{.steps_max = 9, .eta = 3});
-  tune.steps_max = 9;
   const ResultGrid results = Tuner<&Slope>(Line(), tune, Named("asha")).Fit();
   EXPECT_GT(results.Count(TrialState::kStopped), 10u);
   EXPECT_GT(results.Count(TrialState::kDone), 0u);
   EXPECT_EQ(results.Count(TrialState::kStopped) + results.Count(TrialState::kDone), 40u);
   EXPECT_EQ(unwound, 40);  // those at steps_max, too
-  for (const TrialResult& trial : results.trials()) EXPECT_EQ(trial.reports.size(), size_t(trial.step()));
+  for (const TrialResult& trial : results.trials()) {
+    EXPECT_EQ(trial.reports.size(), size_t(trial.step()));
+    EXPECT_EQ(trial.state == TrialState::kDone, trial.step() == 9) << trial.id << ": " << trial.reason;
+  }
 }
 
 TEST_F(TunerTest, ATrialThatThrowsIsTriedAgainAndThenReported) {

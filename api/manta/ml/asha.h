@@ -4,8 +4,8 @@
 //
 // Rungs are at steps_min * eta^k below steps_max. A trial that reports at or beyond a rung it has not been recorded at
 // (of several: the last) goes on if its metric is no worse than the (1 - 1/eta) quantile, linearly interpolated, of
-// those recorded there before; and is recorded there. The first to come goes on. A trial at steps_max stops: it is
-// done. NaN is recorded and stops the trial, but does not count for the quantile.
+// those recorded there before; and is recorded there. The first to come goes on. A trial that reports at or beyond
+// steps_max is done. NaN is recorded and stops the trial, but does not count for the quantile.
 #ifndef MANTA_ML_ASHA_H_
 #define MANTA_ML_ASHA_H_
 
@@ -23,7 +23,7 @@ class MANTA_EXPORT Asha final : public TrialScheduler {
  public:
   struct Options {
     int64_t steps_min = 1;    // no trial stops before; at least 1
-    int64_t steps_max = 100;  // more than steps_min
+    int64_t steps_max = 100;  // where trials are done; more than steps_min
     double eta = 4;           // about one in eta trials passes a rung; more than 1
   };
 

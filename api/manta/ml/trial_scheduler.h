@@ -3,7 +3,7 @@
 //
 // A trial's life, as the one who runs trials tells it:
 //
-//             OnAdd            OnRun                    OnComplete, OnFailure, Action::kStop
+//             OnAdd            OnRun               OnComplete, OnFailure, Action::kStop, Action::kDone
 //   (new) ───────────▶ waits ─────────▶ runs ─────────────────────────────────────────────▶ over
 //                        ▲               │
 //                        └───────────────┘ Action::kPause; OnPause (it failed and is tried again, or was preempted)
@@ -46,9 +46,10 @@ struct TrialReport {
 struct Decision {
   enum class Action : uint8_t {
     kContinue,
-    kStop,     // the trial is over
+    kStop,     // the trial is over: it was not worth going on with
     kPause,    // it waits; it goes on from its checkpoint of this step
     kExploit,  // it goes on at once, from the checkpoint of step `source_step` of trial `source`, with `config`
+    kDone,     // the trial is over: it has done all of its steps
   };
   Action action = Action::kContinue;
   // --- of kExploit

@@ -25,8 +25,7 @@ struct TuneConfig {
   // From the sweep's start, times before a restore included; then running trials stop at their next report (those that
   // report none for 5 s more are ended), and no new one begins. 0: none.
   std::chrono::milliseconds time_budget{0};
-  // The step at which a trial is done, though its function would go on. 0: none. With Asha, its steps_max: a trial that
-  // gets there is done, not stopped.
+  // The step at which a trial is done, though its function would go on. 0: none. Asha has one of its own.
   int64_t steps_max = 0;
   std::shared_ptr<Searcher> searcher = {};         // default: Random of seed 0; the tuner takes it over
   std::shared_ptr<TrialScheduler> scheduler = {};  // default: Fifo; the tuner takes it over
