@@ -18,7 +18,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr milliseconds kAwait(50);
-constexpr seconds kStopGrace(5);           // for trials to report once more when the time is over
+constexpr seconds kStopGrace(5);           // for trials to report once more when time or sweep are over
+constexpr seconds kCloseGrace(1);          // for one that hangs in this process
 constexpr seconds kPlacementLimit(600);    // for the first runner to get its resources
 constexpr seconds kEndLimit(5);            // for a program to end by Ctrl-C
 constexpr seconds kLookAtNodes(2);         // nodes join and leave
@@ -125,7 +126,7 @@ SweepDriver::SweepDriver(RunConfig run, RestoreOptions options, MakeRunner make_
 SweepDriver::~SweepDriver() {
   for (Runner& runner : runners_) {
     try {
-      if (runner.calls.close) runner.calls.close();
+      if (runner.calls.close) runner.calls.close(milliseconds(0));
     } catch (const Error&) {
       // There is no runtime any more, nor any runner.
     }
@@ -419,17 +420,24 @@ void SweepDriver::LookAtClock() {
     } else if (runner.trials.front().ignored > kIgnoredMax) {
       EndHung(&runner, "");
     } else if (now - runner.heard > core_->settings().report_timeout) {
-      EndHung(&runner, "it reported nothing for " +
-                           DurationText(std::chrono::duration<double>(core_->settings().report_timeout).count()) +
-                           " (TuneConfig::report_timeout); its process was ended");
+      EndHung(&runner,
+              "it reported nothing for " +
+                  DurationText(std::chrono::duration<double>(core_->settings().report_timeout).count()) +
+                  " (TuneConfig::report_timeout); " +
+                  (CurrentContext().is_local() ? "nobody can end it with --manta-local" : "its process was ended"));
     }
   }
 }
 
 void SweepDriver::EndHung(Runner* runner, const std::string& what) {
-  // In one process with the trial there is nobody to be ended: it is left alone.
-  CurrentContext().is_local() ? runner->calls.close() : runner->calls.kill();
+  if (!CurrentContext().is_local() || !runner->calls.close(kCloseGrace)) EndProcess(*runner);
   OnDeath(runner, what, true, true);
+}
+
+// Takes its resources from a runner whose trial does not end. In one process with the tuner, the trial goes on unheard.
+void SweepDriver::EndProcess(const Runner& runner) {
+  if (CurrentContext().is_local()) left_behind_.insert(runner.trials.front().trial);
+  runner.calls.kill();
 }
 
 double SweepDriver::Seconds() const {
@@ -471,10 +479,7 @@ void SweepDriver::Interrupt() {
 
 ResultGrid SweepDriver::Finish() {
   table_->Finish(Seconds());
-  for (Runner& runner : runners_) {
-    if (runner.calls.close) runner.calls.close();
-  }
-  runners_.clear();
+  CloseRunners();
   const SweepSettings& settings = core_->settings();
   std::vector<TrialResult> trials = core_->trials();
   const std::string directory = DirectoryOf(run_);
@@ -487,7 +492,32 @@ ResultGrid SweepDriver::Finish() {
   results.WriteHtml(directory + "/report.html");
   interrupt_.reset();
   journal_.reset();
+  if (!left_behind_.empty()) throw TrialsLeftBehindError(LeftBehind(), std::move(results));
   return results;
+}
+
+// Trials that were told to end have a while to do so.
+void SweepDriver::CloseRunners() {
+  for (const Runner& runner : runners_) {
+    if (runner.calls.close) runner.calls.close(milliseconds(0));
+  }
+  const auto end = Clock::now() + kStopGrace;
+  for (const Runner& runner : runners_) {
+    if (runner.trials.empty()) continue;
+    const auto left = std::chrono::duration_cast<milliseconds>(end - Clock::now());
+    if (!runner.calls.close(std::max(left, milliseconds(0)))) EndProcess(runner);
+  }
+  runners_.clear();
+}
+
+std::string SweepDriver::LeftBehind() const {
+  std::string trials;
+  for (const TrialId trial : left_behind_) trials += (trials.empty() ? "" : ", ") + std::to_string(trial);
+  return "the sweep \"" + run_.name +
+         "\" is over, but these of its trials did not end when they were told to, and may "
+         "still run in this process, which cannot end them (--manta-local): " +
+         trials + ". The results are those of this error, and of Tuner::Restore(\"" + run_.name + "\", \"" +
+         run_.storage + "\").Fit()";
 }
 
 }  // namespace manta::ml::internal

@@ -79,10 +79,13 @@ class SweepDriver {
   void OnDeath(Runner* runner, const std::string& what, bool is_certain, bool may_have_run);
   void LookAtClock();
   void EndHung(Runner* runner, const std::string& what);
+  void EndProcess(const Runner& runner);
+  void CloseRunners();
   void Interrupt();
   ResultGrid Finish();
   double Seconds() const;
   void SayEnd(TrialId trial);
+  std::string LeftBehind() const;
 
   const RunConfig run_;
   const MakeRunner make_runner_;
@@ -97,8 +100,9 @@ class SweepDriver {
   std::vector<Runner> runners_;
   int64_t runners_max_ = 0;
   Clock::time_point look_at_nodes_after_;
-  std::set<TrialId> suspects_;  // a runner died while they were first of several
-  bool has_none_left_ = false;  // the core had no trial in this round though a runner had room
+  std::set<TrialId> suspects_;     // a runner died while they were first of several
+  std::set<TrialId> left_behind_;  // they hung in this process
+  bool has_none_left_ = false;     // the core had no trial in this round though a runner had room
   bool was_any_ready_ = false;
   bool is_new_best_ = false;
   double trial_seconds_ = 1;  // a moving average

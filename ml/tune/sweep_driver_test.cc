@@ -150,7 +150,8 @@ class SweepDriverTest : public LocalTest {
       const auto runner = std::make_shared<QuickRunner>(listener);
       RunnerCalls calls;
       calls.exchange = [runner](TrialOrders orders) { return Put(runner->Exchange(std::move(orders))); };
-      calls.close = calls.kill = [] {};
+      calls.close = [](std::chrono::milliseconds) { return true; };
+      calls.kill = [] {};
       return calls;
     };
   }

@@ -1,5 +1,7 @@
 #include "manta/ml/sweep_error.h"
 
+#include <utility>
+
 namespace manta::ml {
 
 SweepExistsError::SweepExistsError(const std::string& directory)
@@ -15,5 +17,8 @@ NoSuchSweepError::NoSuchSweepError(const std::string& directory, const std::stri
     : InvalidArgumentError("there is no sweep in " + directory + "; " + others) {}
 
 SweepInterruptedError::SweepInterruptedError(const std::string& message) : Error(ErrorCode::kCancelled, message) {}
+
+TrialsLeftBehindError::TrialsLeftBehindError(const std::string& message, ResultGrid results)
+    : Error(ErrorCode::kTimeout, message), results_(std::make_shared<const ResultGrid>(std::move(results))) {}
 
 }  // namespace manta::ml

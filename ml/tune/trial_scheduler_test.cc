@@ -135,7 +135,7 @@ class Sweep {
       EXPECT_EQ(checkpoints_[decision.source], decision.source_step);
       EXPECT_NO_THROW(Example().Check(decision.config));
       steps_[trial] = decision.source_step;
-    } else if (decision.action == Action::kStop) {
+    } else if (decision.action == Action::kStop || decision.action == Action::kDone) {
       leave();
     } else if (decision.action == Action::kPause) {
       EXPECT_EQ(checkpoints_[trial], step);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -103,6 +104,24 @@ void Naps(Trial& trial) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     trial.Report({{"loss", trial.config().Double("x")}});
   }
+}
+
+std::atomic<bool> released;
+
+void Blocks() {
+  while (!released) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+struct BlocksAtItsEnd {
+  ~BlocksAtItsEnd() { Blocks(); }
+};
+
+void HangsAt1And2(Trial& trial) {
+  trial.Report({{"loss", 1}});
+  std::optional<BlocksAtItsEnd> at_its_end;
+  if (trial.config().Int("i") == 1) Blocks();
+  if (trial.config().Int("i") == 2) at_its_end.emplace();
+  trial.Report({{"loss", 0.5}});
 }
 
 void SwallowsAll(Trial& trial) {
@@ -365,6 +384,35 @@ TEST_F(TunerTest, ATrialThatCatchesAllIsStoppedAllTheSame) {
   const ResultGrid results = Tuner<&SwallowsAll>(Line(), tune, Named("swallows")).Fit();
   EXPECT_EQ(results.Count(TrialState::kDone), 2u);
   EXPECT_EQ(results.trials()[0].reports.size(), 3u);
+}
+
+// More hang than there are CPUs: what is left behind keeps nothing from the others.
+TEST_F(TunerTest, TrialsThatHangInThisProcessFailAndAreNamedAtTheEnd) {
+  released = false;
+  SearchSpace space;
+  space.Grid("i", {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{3}});
+  TuneConfig tune = Samples(-1);
+  tune.searcher = std::make_shared<Grid>();
+  tune.steps_max = 2;
+  tune.max_failures = 2;
+  tune.report_timeout = std::chrono::milliseconds(300);
+  std::string results;
+  try {
+    Tuner<&HangsAt1And2>(space, tune, Named("hangs")).Fit();
+    ADD_FAILURE() << "no error";
+  } catch (const TrialsLeftBehindError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("\"hangs\""), HasSubstr("(--manta-local): 1, 2."),
+                                    HasSubstr("Tuner::Restore(\"hangs\", \"" + storage_ + "\")")));
+    ASSERT_EQ(error.results().size(), 4u);
+    const TrialResult& hung = error.results().trials()[1];
+    EXPECT_EQ(hung.state, TrialState::kFailed);
+    EXPECT_EQ(hung.failures, 3);
+    EXPECT_THAT(hung.error, HasSubstr("reported nothing for 0.3 s (TuneConfig::report_timeout)"));
+    EXPECT_EQ(error.results().Count(TrialState::kDone), 3u);
+    results = error.results().ToJson();
+  }
+  released = true;
+  EXPECT_EQ(Tuner<&HangsAt1And2>::RestoreWith({.verbosity = 0}, "hangs", storage_).Fit().ToJson(), results);
 }
 
 TEST_F(TunerTest, ACheckpointsFileIsWhatWasWrittenOrAnError) {

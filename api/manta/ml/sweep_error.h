@@ -3,9 +3,11 @@
 #ifndef MANTA_ML_SWEEP_ERROR_H_
 #define MANTA_ML_SWEEP_ERROR_H_
 
+#include <memory>
 #include <string>
 
 #include "manta/error.h"
+#include "manta/ml/result_grid.h"
 
 namespace manta::ml {
 
@@ -32,6 +34,19 @@ class MANTA_EXPORT NoSuchSweepError : public InvalidArgumentError {
 class MANTA_EXPORT SweepInterruptedError : public Error {
  public:
   explicit SweepInterruptedError(const std::string& message);
+};
+
+// The sweep is over, but trials that hung may still run: with --manta-local they share the tuner's process, which
+// cannot end them. They end at their next report, or with the process. On a cluster their processes are ended instead.
+class MANTA_EXPORT TrialsLeftBehindError : public Error {
+ public:
+  TrialsLeftBehindError(const std::string& message, ResultGrid results);
+
+  // What Fit returns otherwise.
+  const ResultGrid& results() const { return *results_; }
+
+ private:
+  std::shared_ptr<const ResultGrid> results_;
 };
 
 }  // namespace manta::ml

@@ -24,6 +24,7 @@
 #ifndef MANTA_ML_TUNER_H_
 #define MANTA_ML_TUNER_H_
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -56,7 +57,9 @@ namespace internal {
 // One actor that runs trials.
 struct RunnerCalls {
   std::function<ObjectRef<std::vector<TrialEvent>>(TrialOrders)> exchange;
-  std::function<void()> close;  // at the end of a sweep
+  // At the end of a sweep: no trial begins any more, and the one that runs is unwound at its next report. Whether
+  // nothing runs any more after at most `limit`.
+  std::function<bool(std::chrono::milliseconds limit)> close;
   std::function<void()> kill;
 };
 using MakeRunner = std::function<RunnerCalls(const RunConfig::Resources&)>;
@@ -101,8 +104,9 @@ class Tuner {
     return Tuner(internal::SweepRun(name, storage, std::move(options), RunnersWith(Data(std::forward<D>(data)...))));
   }
 
-  // Runs the sweep to its end; once. SweepExistsError, SweepLockedError, SweepInterruptedError; InvalidArgumentError:
-  // no node has a trial's resources, or the first trial to report does not report the metric; and what is said above.
+  // Runs the sweep to its end; once. SweepExistsError, SweepLockedError, SweepInterruptedError, TrialsLeftBehindError;
+  // InvalidArgumentError: no node has a trial's resources, or the first trial to report does not report the metric; and
+  // what is said above.
   ResultGrid Fit() { return run_.Fit(); }
 
  private:
@@ -116,12 +120,15 @@ class Tuner {
                        .Resources(resources.custom)
                        .MaxConcurrency(3)  // Work, Exchange, Close
                        .Remote(data);
-      actor.template Call<&Runner::Work>().Remote();
+      const ObjectRef<void> work = actor.template Call<&Runner::Work>().Remote();
       internal::RunnerCalls calls;
       calls.exchange = [actor](internal::TrialOrders orders) {
         return actor.template Call<&Runner::Exchange>().Remote(std::move(orders));
       };
-      calls.close = [actor] { actor.template Call<&Runner::Close>().Remote(); };
+      calls.close = [actor, work](std::chrono::milliseconds limit) {
+        actor.template Call<&Runner::Close>().Remote();
+        return !Wait(std::vector{work}, 1, limit).ready.empty();
+      };
       calls.kill = [actor] { Kill(actor); };
       return calls;
     };
