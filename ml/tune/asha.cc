@@ -32,15 +32,46 @@ void Asha::Begin(const SearchSpace&, Mode mode) {
   if (!(options_.eta > 1) || std::isinf(options_.eta)) {
     throw InvalidArgumentError("Asha: eta is " + ToText(options_.eta) + "; it must be more than 1");
   }
+  const double last = double(options_.steps_min) * std::pow(options_.eta, double(options_.brackets - 1));
+  if (options_.brackets < 1 || !(last < double(options_.steps_max))) {
+    throw InvalidArgumentError("Asha: brackets is " + std::to_string(options_.brackets) +
+                               "; it takes at least one, and the last one's first rung, at step " + ToText(last) +
+                               ", below steps_max, " + std::to_string(options_.steps_max));
+  }
   mode_ = mode;
   MakeLevels();
 }
 
 void Asha::MakeLevels() {
   levels_.clear();
+  size_t rungs = 0;
   for (double step = double(options_.steps_min); step < double(options_.steps_max); step *= options_.eta) {
-    levels_.push_back({.step = step, .trials = {}, .scores = {}});
+    ++rungs;
+    for (size_t bracket = 0; bracket < std::min(rungs, size_t(options_.brackets)); ++bracket) {
+      levels_.push_back({.bracket = bracket, .step = step, .trials = {}, .scores = {}});
+    }
   }
+}
+
+void Asha::Added(TrialId trial, const Config&) {
+  size_t bracket = 0;
+  if (options_.brackets > 1) {
+    double all = 0;
+    for (int64_t s = 0; s < options_.brackets; ++s) all += std::exp(-double(s));
+    double left = random_.Uniform(0, all);
+    for (; bracket + 1 < size_t(options_.brackets) && left >= std::exp(-double(bracket)); ++bracket) {
+      left -= std::exp(-double(bracket));
+    }
+  }
+  brackets_[trial] = bracket;
+}
+
+void Asha::Ended(TrialId trial) { brackets_.erase(trial); }
+
+size_t Asha::BracketOf(TrialId trial) const {
+  const auto at = brackets_.find(trial);
+  if (at != brackets_.end()) return at->second;
+  throw InvalidArgumentError("trial " + std::to_string(trial) + " is in no bracket: it is not there, or is over");
 }
 
 Decision Asha::Decide(const TrialReport& report) {
@@ -49,8 +80,9 @@ Decision Asha::Decide(const TrialReport& report) {
             .config = {},
             .reason = "it has done its " + std::to_string(options_.steps_max) + " steps"};
   }
+  const size_t bracket = BracketOf(report.trial);
   const auto level = std::find_if(levels_.rbegin(), levels_.rend(), [&](const Level& each) {
-    return double(report.step) >= each.step && !each.trials.contains(report.trial);
+    return each.bracket == bracket && double(report.step) >= each.step && !each.trials.contains(report.trial);
   });
   if (level == levels_.rend()) return {};
   const double score = internal::Score(report.metric, mode_);
@@ -97,8 +129,18 @@ std::string Asha::SaveState() const {
     for (const double score : level.scores) scores.push_back(internal::JsonOf(score));
     levels.push_back({{"trials", level.trials}, {"scores", std::move(scores)}});
   }
-  return Json{{"scheduler", name()},        {"steps_min", options_.steps_min}, {"steps_max", options_.steps_max},
-              {"eta", options_.eta},        {"mode", internal::JsonOf(mode_)}, {"trials", Json::parse(SaveTrials())},
+  Json brackets = Json::array();
+  for (const auto& [trial, bracket] : brackets_) brackets.push_back({trial, bracket});
+  return Json{{"scheduler", name()},
+              {"steps_min", options_.steps_min},
+              {"steps_max", options_.steps_max},
+              {"eta", options_.eta},
+              {"brackets", options_.brackets},
+              {"seed", options_.seed},
+              {"mode", internal::JsonOf(mode_)},
+              {"random", random_.SaveState()},
+              {"trials", Json::parse(SaveTrials())},
+              {"bracket_of", std::move(brackets)},
               {"levels", std::move(levels)}}
       .dump();
 }
@@ -107,9 +149,20 @@ void Asha::LoadState(std::string_view state) {
   internal::ReadState(state, "scheduler", name(), [this](const Json& json) {
     Asha loaded({.steps_min = json.at("steps_min").get<int64_t>(),
                  .steps_max = json.at("steps_max").get<int64_t>(),
-                 .eta = json.at("eta").get<double>()});
+                 .eta = json.at("eta").get<double>(),
+                 .brackets = json.at("brackets").get<int64_t>(),
+                 .seed = json.at("seed").get<uint64_t>()});
     loaded.Begin({}, internal::ModeOf(json.at("mode")));
+    loaded.random_.LoadState(json.at("random").get<std::string>());
     loaded.LoadTrials(json.at("trials").dump());
+    for (const Json& entry : json.at("bracket_of")) {
+      loaded.brackets_[entry.at(0).get<TrialId>()] = entry.at(1).get<size_t>();
+    }
+    for (const auto& [trial, unused] : loaded.trials()) {
+      if (loaded.BracketOf(trial) < size_t(loaded.options_.brackets)) continue;
+      throw SerializationError("the state of an Asha has trial " + std::to_string(trial) + " in bracket " +
+                               std::to_string(loaded.BracketOf(trial)));
+    }
     if (json.at("levels").size() != loaded.levels_.size()) {
       throw SerializationError("the state of an Asha has " + std::to_string(json.at("levels").size()) +
                                " rungs, but its options make " + std::to_string(loaded.levels_.size()));

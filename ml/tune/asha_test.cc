@@ -6,7 +6,10 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include "manta/error.h"
 #include "manta/ml/random_stream.h"
@@ -38,6 +41,54 @@ TEST(Asha, RefusesOptionsThatMakeNoSense) {
   EXPECT_THAT([&] { begin({.steps_min = 100}); }, ThrowsMessage<InvalidArgumentError>(HasSubstr("steps_max 100")));
   EXPECT_THAT([&] { begin({.eta = 1}); }, ThrowsMessage<InvalidArgumentError>(HasSubstr("eta is 1.0")));
   EXPECT_THAT([&] { begin({.eta = NAN}); }, ThrowsMessage<InvalidArgumentError>(HasSubstr("eta is NaN")));
+  EXPECT_THAT([&] { begin({.brackets = 0}); }, ThrowsMessage<InvalidArgumentError>(HasSubstr("brackets is 0")));
+  EXPECT_THAT([&] { begin({.steps_max = 64, .brackets = 4}); },
+              ThrowsMessage<InvalidArgumentError>(HasSubstr("at step 64.0, below steps_max, 64")));
+}
+
+// Bracket s is an Asha of one bracket that begins at steps_min * eta^s; that one is held against Ray's rule by
+// AshaGolden.
+TEST(Asha, ABracketDecidesAsAnAshaOfItsOwn) {
+  constexpr int kTrials = 3000;
+  Asha asha({.steps_min = 2, .steps_max = 100, .eta = 3, .brackets = 3, .seed = 5});
+  asha.Begin({}, Mode::kMin);
+  std::vector<Asha> alone;
+  for (const int64_t first : {2, 6, 18}) {
+    alone.push_back(Asha({.steps_min = first, .steps_max = 100, .eta = 3}));
+    alone.back().Begin({}, Mode::kMin);
+  }
+  RandomStream random(11);
+  std::map<size_t, int> trials, stopped;
+  std::vector<std::pair<TrialId, int64_t>> running;  // and the step that each is at
+  for (TrialId added = 0; added < kTrials || !running.empty();) {
+    if (running.size() < 8 && added < kTrials) {
+      asha.OnAdd(added, {});
+      asha.OnRun(added);
+      const size_t bracket = asha.BracketOf(added);
+      ++trials[bracket];
+      alone[bracket].OnAdd(added, {});
+      alone[bracket].OnRun(added);
+      running.emplace_back(added++, 0);
+      continue;
+    }
+    const size_t at = random.Below(running.size());
+    auto& [trial, step] = running[at];
+    step += random.Int(1, 4);
+    const double metric = random.Below(40) == 0 ? NAN : random.Uniform(0, 1) + double(trial % 10);
+    const size_t bracket = asha.BracketOf(trial);
+    const TrialReport report{.trial = trial, .step = step, .metric = metric};
+    const Decision decision = asha.OnReport(report);
+    ASSERT_EQ(decision, alone[bracket].OnReport(report)) << "trial " << trial << ", step " << step;
+    stopped[bracket] += decision.action == Action::kStop;
+    if (decision.action != Action::kContinue) running.erase(running.begin() + std::ptrdiff_t(at));
+  }
+  // A new trial's bracket: in proportion to e^-s.
+  const double all = 1 + std::exp(-1) + std::exp(-2);
+  for (size_t bracket = 0; bracket < 3; ++bracket) {
+    const double share = std::exp(-double(bracket)) / all;
+    EXPECT_NEAR(trials[bracket], kTrials * share, 4 * std::sqrt(kTrials * share * (1 - share))) << bracket;
+    EXPECT_GT(stopped[bracket], 0) << bracket;
+  }
 }
 
 TEST(Asha, StopsWhatIsWorseThanTheQuantile) {
