@@ -30,13 +30,6 @@ struct LinearShape {
 
 namespace internal {
 
-inline std::vector<ParameterPart> LinearLayout(const LinearShape& shape) {
-  const size_t inputs = size_t(shape.inputs);
-  std::vector<ParameterPart> layout = {{"weight", {1, inputs}, 0, inputs}};
-  if (shape.intercept) layout.push_back({"bias", {1}, inputs, inputs + 1});
-  return layout;
-}
-
 // Adds the penalty's gradient to `gradient` and returns the penalty.
 template <typename Scalar>
 double AddPenalty(const LinearShape& shape, std::span<const Scalar> parameters, std::span<Scalar> gradient) {
@@ -75,46 +68,85 @@ class LinearRows {
   const Eigen::Map<const RowMajor> rows_;
 };
 
+// What models with one weight per column have in common: their parameters, and the work space for a batch's outputs.
+// `name` is what messages begin with.
+template <typename Scalar>
+class LinearModel {
+ public:
+  using value_type = Scalar;
+
+  const LinearShape& shape() const { return shape_; }
+  size_t parameter_count() const { return shape_.parameter_count(); }
+  std::vector<ParameterPart> Layout() const {
+    const auto inputs = size_t(shape_.inputs);
+    std::vector<ParameterPart> layout = {{"weight", {1, inputs}, 0, inputs}};
+    if (shape_.intercept) layout.push_back({"bias", {1}, inputs, inputs + 1});
+    return layout;
+  }
+
+  // All 0: the loss is convex, so any beginning is as good.
+  void Initialize(uint64_t, std::span<Scalar> parameters) const {
+    RequireSize(name_, "parameters", parameters.size(), parameter_count());
+    std::ranges::fill(parameters, Scalar(0));
+  }
+
+ protected:
+  using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+
+  LinearModel(const char* name, const LinearShape& shape, int batch_max)
+      : shape_(shape), outputs_(std::max(batch_max, 0)), name_(name) {
+    Require(name, shape.inputs > 0 && batch_max > 0 && shape.l2 >= 0,
+            "inputs and batch_max must be positive, l2 not negative");
+  }
+
+  // What Gradient takes: `gradient` values for a batch of `count` rows.
+  void CheckBatch(size_t count, size_t gradient) const {
+    RequireSize(name_, "gradient", gradient, parameter_count());
+    Require(name_, count > 0, "the batch is empty");
+    if (count > batch_max()) RequireSize(name_, "batch", count, batch_max());
+  }
+  // Of `count` dense rows, into `out`.
+  template <typename Out>
+  void ComputeOutputs(std::span<const Scalar> parameters, std::span<const Scalar> rows, size_t count, Out out) const {
+    RequireSize(name_, "parameters", parameters.size(), parameter_count());
+    RequireSize(name_, "rows", rows.size(), count * size_t(shape_.inputs));
+    LinearRows<Scalar>(shape_, rows, count).Forward(parameters, out);
+  }
+
+  size_t batch_max() const { return size_t(outputs_.size()); }
+  auto Outputs(size_t count) { return outputs_.head(Eigen::Index(count)); }
+
+  const LinearShape shape_;
+  Vector outputs_;  // of a batch; then d loss / d outputs
+
+ private:
+  const char* const name_;
+};
+
 }  // namespace internal
 
 // Ownership:  owns its work space, not the parameters: weight, one per column | bias.
 // Threads:    externally synchronised; one object per thread.
 // Errors:     see Model.
 template <typename Scalar>
-class LinearRegression {
+class LinearRegression : public internal::LinearModel<Scalar> {
+  using Base = internal::LinearModel<Scalar>;
+
  public:
-  using value_type = Scalar;
   using BatchType = TargetBatch<Scalar>;
 
   // `batch_max`: rows that one call of Gradient may have. InvalidArgumentError: not positive.
-  LinearRegression(LinearShape shape, int batch_max) : shape_(shape), outputs_(std::max(batch_max, 0)) {
-    internal::Require(kName, shape.inputs > 0 && batch_max > 0 && shape.l2 >= 0,
-                      "inputs and batch_max must be positive, l2 not negative");
-  }
-
-  const LinearShape& shape() const { return shape_; }
-  size_t parameter_count() const { return shape_.parameter_count(); }
-  std::vector<ParameterPart> Layout() const { return internal::LinearLayout(shape_); }
-
-  // All 0: the loss is convex, so any beginning is as good.
-  void Initialize(uint64_t, std::span<Scalar> parameters) const {
-    internal::RequireSize(kName, "parameters", parameters.size(), parameter_count());
-    std::ranges::fill(parameters, Scalar(0));
-  }
+  LinearRegression(const LinearShape& shape, int batch_max) : Base(kName, shape, batch_max) {}
 
   double Gradient(std::span<const Scalar> parameters, const BatchType& batch, std::span<Scalar> gradient) {
-    internal::RequireSize(kName, "gradient", gradient.size(), parameter_count());
-    internal::Require(kName, batch.count() > 0, "the batch is empty");
-    if (batch.count() > size_t(outputs_.size())) {
-      internal::RequireSize(kName, "batch", batch.count(), size_t(outputs_.size()));
-    }
+    Base::CheckBatch(batch.count(), gradient.size());
     const double loss = Forward(parameters, batch);
-    internal::LinearRows<Scalar>(shape_, batch.rows, batch.count()).Backward(outputs_.head(Index(batch)), gradient);
+    internal::LinearRows<Scalar>(shape_, batch.rows, batch.count()).Backward(Base::Outputs(batch.count()), gradient);
     return loss + internal::AddPenalty(shape_, parameters, gradient);
   }
 
   Score Evaluate(std::span<const Scalar> parameters, const BatchType& batch) {
-    const size_t inputs = size_t(shape_.inputs), step = size_t(outputs_.size());
+    const size_t inputs = size_t(shape_.inputs), step = Base::batch_max();
     internal::RequireSize(kName, "rows", batch.rows.size(), batch.count() * inputs);
     double sum = 0;
     for (size_t begin = 0; begin < batch.count(); begin += step) {
@@ -127,28 +159,21 @@ class LinearRegression {
 
   // What it predicts for `rows` (out.size() x inputs).
   void Predict(std::span<const Scalar> parameters, std::span<const Scalar> rows, std::span<Scalar> out) const {
-    internal::RequireSize(kName, "parameters", parameters.size(), parameter_count());
-    internal::RequireSize(kName, "rows", rows.size(), out.size() * size_t(shape_.inputs));
-    using Out = Eigen::Map<typename internal::LinearRows<Scalar>::Vector>;
-    internal::LinearRows<Scalar>(shape_, rows, out.size())
-        .Forward(parameters, Out(out.data(), Eigen::Index(out.size())));
+    using Out = Eigen::Map<typename Base::Vector>;
+    Base::ComputeOutputs(parameters, rows, out.size(), Out(out.data(), Eigen::Index(out.size())));
   }
 
  private:
+  using Base::outputs_;
+  using Base::shape_;
   static constexpr const char* kName = "LinearRegression";
-  static Eigen::Index Index(const BatchType& batch) { return Eigen::Index(batch.count()); }
 
   // outputs_ = d loss / d outputs; returns the loss.
   double Forward(std::span<const Scalar> parameters, const BatchType& batch) {
-    internal::RequireSize(kName, "parameters", parameters.size(), parameter_count());
-    internal::RequireSize(kName, "rows", batch.rows.size(), batch.count() * size_t(shape_.inputs));
-    internal::LinearRows<Scalar>(shape_, batch.rows, batch.count()).Forward(parameters, outputs_.head(Index(batch)));
+    Base::ComputeOutputs(parameters, batch.rows, batch.count(), Base::Outputs(batch.count()));
     const std::span<Scalar> outputs(outputs_.data(), batch.count());
     return MeanSquaredError<Scalar>(outputs, batch.targets, outputs);
   }
-
-  const LinearShape shape_;
-  Eigen::Matrix<Scalar, Eigen::Dynamic, 1> outputs_;  // batch_max
 };
 
 static_assert(Model<LinearRegression<float>> && Model<LinearRegression<double>>);

@@ -24,26 +24,15 @@ namespace manta::ml {
 // Threads:    externally synchronised; one object per thread.
 // Errors:     see Model; labels are 0 and 1.
 template <typename Scalar>
-class LogisticRegression {
+class LogisticRegression : public internal::LinearModel<Scalar> {
+  using Base = internal::LinearModel<Scalar>;
+
  public:
-  using value_type = Scalar;
   using BatchType = Batch<Scalar>;
+  using Base::parameter_count;
 
   // `batch_max`: rows that one call of Gradient may have. InvalidArgumentError: not positive.
-  LogisticRegression(LinearShape shape, int batch_max) : shape_(shape), logits_(std::max(batch_max, 0)) {
-    internal::Require(kName, shape.inputs > 0 && batch_max > 0 && shape.l2 >= 0,
-                      "inputs and batch_max must be positive, l2 not negative");
-  }
-
-  const LinearShape& shape() const { return shape_; }
-  size_t parameter_count() const { return shape_.parameter_count(); }
-  std::vector<ParameterPart> Layout() const { return internal::LinearLayout(shape_); }
-
-  // All 0: the loss is convex, so any beginning is as good.
-  void Initialize(uint64_t, std::span<Scalar> parameters) const {
-    internal::RequireSize(kName, "parameters", parameters.size(), parameter_count());
-    std::ranges::fill(parameters, Scalar(0));
-  }
+  LogisticRegression(const LinearShape& shape, int batch_max) : Base(kName, shape, batch_max) {}
 
   double Gradient(std::span<const Scalar> parameters, const Batch<Scalar>& batch, std::span<Scalar> gradient) {
     CheckBatch(batch.count(), gradient.size());
@@ -97,18 +86,15 @@ class LogisticRegression {
   }
 
  private:
-  using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+  using Vector = typename Base::Vector;
+  using Base::CheckBatch;
+  using Base::outputs_;
+  using Base::shape_;
   static constexpr const char* kName = "LogisticRegression";
 
-  auto Logits(size_t count) { return logits_.head(Eigen::Index(count)); }
+  auto Logits(size_t count) { return Base::Outputs(count); }
 
-  void CheckBatch(size_t count, size_t gradient) const {
-    internal::RequireSize(kName, "gradient", gradient, parameter_count());
-    internal::Require(kName, count > 0, "the batch is empty");
-    if (count > size_t(logits_.size())) internal::RequireSize(kName, "batch", count, size_t(logits_.size()));
-  }
-
-  // logits_ of the batch, which is checked.
+  // Logits of the batch, which is checked.
   template <typename B>
   void Forward(std::span<const Scalar> parameters, const B& batch) {
     internal::RequireLabels(kName, batch.labels, 2);
@@ -117,9 +103,7 @@ class LogisticRegression {
 
   template <typename Out>
   void ComputeLogits(std::span<const Scalar> parameters, const Batch<Scalar>& batch, Out out) const {
-    internal::RequireSize(kName, "parameters", parameters.size(), parameter_count());
-    internal::RequireSize(kName, "rows", batch.rows.size(), batch.count() * size_t(shape_.inputs));
-    internal::LinearRows<Scalar>(shape_, batch.rows, batch.count()).Forward(parameters, out);
+    Base::ComputeOutputs(parameters, batch.rows, batch.count(), out);
   }
   template <typename Out>
   void ComputeLogits(std::span<const Scalar> parameters, const SparseBatch& batch, Out out) const {
@@ -138,12 +122,12 @@ class LogisticRegression {
     }
   }
 
-  // Turns logits_ into d loss / d logits, and writes d loss / d weights; returns the loss.
+  // Turns logits into d loss / d logits, and writes d loss / d weights; returns the loss.
   double Backward(const SparseBatch& batch, std::span<Scalar> gradient) {
     const double loss = internal::LogLossInPlace(Logits(batch.count()).array(), batch.labels);
     std::ranges::fill(gradient, Scalar(0));
     for (size_t i = 0; i < batch.count(); ++i) {
-      const Scalar delta = logits_[Eigen::Index(i)];
+      const Scalar delta = outputs_[Eigen::Index(i)];
       for (uint64_t k = batch.offsets[i]; k < batch.offsets[i + 1]; ++k) {
         gradient[batch.indices[k]] += delta * Scalar(batch.values[k]);
       }
@@ -154,19 +138,16 @@ class LogisticRegression {
   template <typename Part>
   Score EvaluateParts(std::span<const Scalar> parameters, std::span<const uint8_t> labels, const Part& part) {
     Score score{0, 0, labels.size()};
-    const size_t step = size_t(logits_.size());
+    const size_t step = Base::batch_max();
     for (size_t begin = 0; begin < labels.size(); begin += step) {
       const size_t n = std::min(step, labels.size() - begin);
       const std::span<const uint8_t> own = labels.subspan(begin, n);
       Forward(parameters, part(begin, n));
-      for (size_t i = 0; i < n; ++i) score.correct += (logits_[Eigen::Index(i)] > 0) == (own[i] == 1);
+      for (size_t i = 0; i < n; ++i) score.correct += (outputs_[Eigen::Index(i)] > 0) == (own[i] == 1);
       score.loss += double(n) / double(labels.size()) * internal::LogLossInPlace(Logits(n).array(), own);
     }
     return score;
   }
-
-  const LinearShape shape_;
-  Vector logits_;  // batch_max: logits, then d loss / d logits
 };
 
 static_assert(Model<LogisticRegression<float>> && Model<LogisticRegression<double>>);
