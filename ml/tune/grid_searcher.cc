@@ -1,27 +1,27 @@
 #include "manta/ml/grid_searcher.h"
 
-#include "ml/tune/running_trials.h"
+#include <set>
+
 #include "ml/tune/sweep_json.h"
 
 namespace manta::ml {
 
 using internal::Json;
 
-Grid::Grid(Options options) : options_(options), random_(options.seed) {}
+Grid::Grid(Options options) : BlindSearcher(options.seed), options_(options) {}
 
 void Grid::Begin(const SearchSpace& space, Mode mode) {
   if (options_.repeats < 1) {
     throw InvalidArgumentError("Grid: repeats is " + std::to_string(options_.repeats) + "; it must be at least 1");
   }
   space.GridSizeMax();
-  space_ = space;
-  mode_ = mode;
+  BlindSearcher::Begin(space, mode);
   at_.assign(space.size(), 0);
 }
 
 std::optional<Config> Grid::Suggest(TrialId trial) {
   if (done_) return std::nullopt;
-  internal::BeginTrial(trial, &running_);
+  Run(trial);
   Config config = ConfigHere();
   if (++repeated_ == options_.repeats) {
     repeated_ = 0;
@@ -51,14 +51,6 @@ void Grid::Advance(const Config& config) {
   }
   done_ = true;
 }
-
-void Grid::Adopt(TrialId trial, const Config& config) {
-  space_.Check(config);
-  internal::BeginTrial(trial, &running_);
-}
-
-void Grid::OnResult(TrialId trial, double) { internal::EndTrial(trial, &running_); }
-void Grid::OnFailure(TrialId trial) { internal::EndTrial(trial, &running_); }
 
 std::string Grid::SaveState() const {
   return Json{{"searcher", name()},

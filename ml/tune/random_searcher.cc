@@ -1,31 +1,19 @@
 #include "manta/ml/random_searcher.h"
 
-#include "ml/tune/running_trials.h"
+#include <set>
+
 #include "ml/tune/sweep_json.h"
 
 namespace manta::ml {
 
 using internal::Json;
 
-Random::Random(Options options) : options_(options), random_(options.seed) {}
-
-void Random::Begin(const SearchSpace& space, Mode mode) {
-  space_ = space;
-  mode_ = mode;
-}
+Random::Random(Options options) : BlindSearcher(options.seed), options_(options) {}
 
 std::optional<Config> Random::Suggest(TrialId trial) {
-  internal::BeginTrial(trial, &running_);
+  Run(trial);
   return space_.Sample(&random_);
 }
-
-void Random::Adopt(TrialId trial, const Config& config) {
-  space_.Check(config);
-  internal::BeginTrial(trial, &running_);
-}
-
-void Random::OnResult(TrialId trial, double) { internal::EndTrial(trial, &running_); }
-void Random::OnFailure(TrialId trial) { internal::EndTrial(trial, &running_); }
 
 std::string Random::SaveState() const {
   return Json{{"searcher", name()},

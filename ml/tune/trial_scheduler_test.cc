@@ -202,6 +202,11 @@ INSTANTIATE_TEST_SUITE_P(
                       std::pair<const char*, Make>("MedianStopping", [] { return std::make_unique<MedianStopping>(); }),
                       std::pair<const char*, Make>(
                           "Asha", [] { return std::make_unique<Asha>(Asha::Options{.steps_max = 18, .eta = 2.5}); }),
+                      std::pair<const char*, Make>("AshaOfThreeBrackets",
+                                                   [] {
+                                                     return std::make_unique<Asha>(Asha::Options{
+                                                         .steps_max = 18, .eta = 2.5, .brackets = 3, .seed = 3});
+                                                   }),
                       std::pair<const char*, Make>(
                           "Pbt", [] { return std::make_unique<Pbt>(Pbt::Options{.population = 30, .interval = 4}); })),
     [](const auto& info) { return info.param.first; });

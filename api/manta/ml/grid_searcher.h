@@ -5,14 +5,13 @@
 #define MANTA_ML_GRID_SEARCHER_H_
 
 #include <cstddef>
-#include <set>
 #include <vector>
 
-#include "manta/ml/searcher.h"
+#include "manta/ml/blind_searcher.h"
 
 namespace manta::ml {
 
-class MANTA_EXPORT Grid final : public Searcher {
+class MANTA_EXPORT Grid final : public BlindSearcher {
  public:
   struct Options {
     uint64_t seed = 0;    // for ranges
@@ -26,9 +25,6 @@ class MANTA_EXPORT Grid final : public Searcher {
   // InvalidArgumentError also if the grid is too large to count, see SearchSpace::GridSizeMax.
   void Begin(const SearchSpace& space, Mode mode) override;
   std::optional<Config> Suggest(TrialId trial) override;
-  void Adopt(TrialId trial, const Config& config) override;
-  void OnResult(TrialId trial, double metric) override;
-  void OnFailure(TrialId trial) override;
   std::string SaveState() const override;
   void LoadState(std::string_view state) override;
 
@@ -37,13 +33,9 @@ class MANTA_EXPORT Grid final : public Searcher {
   void Advance(const Config& config);
 
   Options options_;
-  Mode mode_ = Mode::kMin;
-  SearchSpace space_;
-  RandomStream random_;
   std::vector<size_t> at_;  // the next point: for each parameter, which of its values
   int64_t repeated_ = 0;    // how often it was suggested already
   bool done_ = false;
-  std::set<TrialId> running_;
 };
 
 }  // namespace manta::ml

@@ -3,13 +3,13 @@
 #ifndef MANTA_ML_RANDOM_SEARCHER_H_
 #define MANTA_ML_RANDOM_SEARCHER_H_
 
-#include <set>
+#include <cstdint>
 
-#include "manta/ml/searcher.h"
+#include "manta/ml/blind_searcher.h"
 
 namespace manta::ml {
 
-class MANTA_EXPORT Random final : public Searcher {
+class MANTA_EXPORT Random final : public BlindSearcher {
  public:
   struct Options {
     uint64_t seed = 0;
@@ -19,20 +19,12 @@ class MANTA_EXPORT Random final : public Searcher {
   explicit Random(Options options);
 
   std::string name() const override { return "random"; }
-  void Begin(const SearchSpace& space, Mode mode) override;
   std::optional<Config> Suggest(TrialId trial) override;
-  void Adopt(TrialId trial, const Config& config) override;
-  void OnResult(TrialId trial, double metric) override;
-  void OnFailure(TrialId trial) override;
   std::string SaveState() const override;
   void LoadState(std::string_view state) override;
 
  private:
   Options options_;
-  Mode mode_ = Mode::kMin;
-  SearchSpace space_;
-  RandomStream random_;
-  std::set<TrialId> running_;
 };
 
 }  // namespace manta::ml
