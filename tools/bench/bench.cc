@@ -18,9 +18,9 @@ const std::vector<Benchmark>& AllBenchmarks() {
     AddProcessBenchmarks(made);
     AddClusterBenchmarks(made);
     AddCollectiveBenchmarks(made);
-    AddTuneBenchmarks(made);
+    AddSearchBenchmarks(made);
     AddMlDataBenchmarks(made);
-    AddTunerBenchmarks(made);
+    AddSweepBenchmarks(made);
     AddServerBenchmarks(made);
     AddTrainBenchmarks(made);
     return made;

@@ -41,9 +41,9 @@ void AddObjectBenchmarks(std::vector<Benchmark>* all);
 void AddProcessBenchmarks(std::vector<Benchmark>* all);
 void AddClusterBenchmarks(std::vector<Benchmark>* all);
 void AddCollectiveBenchmarks(std::vector<Benchmark>* all);
-void AddTuneBenchmarks(std::vector<Benchmark>* all);
+void AddSearchBenchmarks(std::vector<Benchmark>* all);
 void AddMlDataBenchmarks(std::vector<Benchmark>* all);
-void AddTunerBenchmarks(std::vector<Benchmark>* all);
+void AddSweepBenchmarks(std::vector<Benchmark>* all);
 void AddServerBenchmarks(std::vector<Benchmark>* all);
 void AddTrainBenchmarks(std::vector<Benchmark>* all);
 

@@ -63,7 +63,7 @@ std::vector<Sample> TpeTrials(const Context& context, int history) {
 
 }  // namespace
 
-void AddTuneBenchmarks(std::vector<Benchmark>* all) {
+void AddSearchBenchmarks(std::vector<Benchmark>* all) {
   const char* const limit = "exp() of each kernel at each candidate";
   for (const int history : {100, 1000}) {
     all->push_back({"tpe_trials_" + std::to_string(history), "per s", limit, true,

@@ -84,7 +84,7 @@ std::vector<Sample> TuneTrials(const Context& context) {
 
 }  // namespace
 
-void AddTunerBenchmarks(std::vector<Benchmark>* all) {
+void AddSweepBenchmarks(std::vector<Benchmark>* all) {
   all->push_back({"tune_trials_per_s", "per s", "an actor call, waited for, and an fdatasync", true, TuneTrials});
 }
 
