@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <set>
@@ -13,6 +14,7 @@
 #include "manta/manta.h"
 #include "manta/ml/error.h"
 #include "manta/ml/leases.h"
+#include "ml/testing/file_size_limit.h"
 #include "ml/testing/local_test.h"
 
 namespace manta::ml {
@@ -151,6 +153,31 @@ TEST_F(ShardJournalTest, RefusesWhatIsNoJournal) {
   std::getline(std::ifstream(path_), kept);
   EXPECT_EQ(kept, "one without a line's end");
   EXPECT_THROW(ShardServer(plan_, "/nowhere/leases"), FileError);
+}
+
+TEST_F(ShardJournalTest, AFullDiskIsAnErrorAndKeepsWhatWasAnswered) {
+  uint64_t lease = 0;
+  {
+    ShardServer server(plan_, path_);
+    server.Join(0);
+    lease = server.Lease(0, 1).lease->id;
+    const std::string expected = path_ + ": cannot write the journal: File too large";
+    try {
+      const FileSizeLimit limit(std::filesystem::file_size(path_) + 2);
+      (void)server.Commit(lease, 0);
+      ADD_FAILURE() << "no error";
+    } catch (const FileError& error) {
+      EXPECT_EQ(error.what(), expected);
+    }
+    // There is room again, but the file is behind what this server knows.
+    EXPECT_THROW((void)server.Commit(lease, 0), FileError);
+    EXPECT_THROW(server.Join(1), FileError);
+  }
+  ShardServer server(plan_, path_);
+  EXPECT_EQ(server.Audit()[0].leases_committed, 0u);
+  EXPECT_EQ(server.Lease(0, 1).lease->id, lease) << "the answer to the same request";
+  EXPECT_NE(server.Commit(lease, 0), CommitOutcome::kRevoked);
+  EXPECT_EQ(server.Audit()[0].leases_committed, 1u);
 }
 
 TEST_F(ShardServerTest, WaitingForRowsThatOthersHoldEnds) {

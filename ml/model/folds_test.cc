@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -109,6 +110,9 @@ TEST_F(FoldsGolden, LogisticRegressionOnIrisIsScikitLearnsToARow) {
     EXPECT_NEAR(softmax[k], golden_.At("iris.softmax.right", 0)[k], 1) << "fold " << k;
     EXPECT_NEAR(logistic[k], golden_.At("iris.binary.right", 0)[k], 1) << "fold " << k;
   }
+  const auto sum = [](const std::vector<double>& right) { return std::accumulate(right.begin(), right.end(), 0.0); };
+  EXPECT_NEAR(sum(softmax), sum(golden_.At("iris.softmax.right", 0)), 1);
+  EXPECT_NEAR(sum(logistic), sum(golden_.At("iris.binary.right", 0)), 1);
 }
 
 }  // namespace

@@ -3,10 +3,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -15,6 +13,7 @@
 #include "manta/ml/error.h"
 #include "manta/ml/sweep_error.h"
 #include "ml/data/durable_file.h"
+#include "ml/testing/file_size_limit.h"
 
 namespace manta::ml {
 namespace {
@@ -246,15 +245,11 @@ TEST_F(JournalTest, AFullDiskIsAnErrorAndTheJournalStaysReadable) {
   Journal journal = Journal::Create(directory_, "first");
   journal.Append("a");
   journal.Commit();
-  rlimit before;
-  getrlimit(RLIMIT_FSIZE, &before);
-  const rlimit small{4096, before.rlim_max};
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  setrlimit(RLIMIT_FSIZE, &small);
-  journal.Append(std::string(10'000, 'b'));
-  EXPECT_THROW(journal.Commit(), FileError);
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
+  {
+    const FileSizeLimit limit(4096);
+    journal.Append(std::string(10'000, 'b'));
+    EXPECT_THROW(journal.Commit(), FileError);
+  }
   journal = Journal::Create(storage_ + "/other", "gives the lock back");
   EXPECT_THAT(Reopened().entries, ElementsAre("first", "a"));
 }
