@@ -75,7 +75,7 @@ class StateCell;
 
 class MANTA_EXPORT ParameterScheduler {
  public:
-  static constexpr std::chrono::milliseconds kWaitMax{1000};
+  static constexpr std::chrono::milliseconds kWaitMax{250};  // an orderly end of the actor waits for such calls
   static constexpr uint32_t kAnyWorker = ~uint32_t(0);
   static constexpr uint32_t kWorkersMax = 4096;
 
