@@ -5,19 +5,17 @@
 #include "manta/ml/metrics.h"
 #include "manta/ml/sparse_logistic.h"
 #include "manta/ml/trainer.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {
 
 constexpr uint64_t kColumns = 123;
 
-class A9aTrainer : public ::testing::Test {
+class A9aTrainer : public LocalTest {
  protected:
   void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
+    LocalTest::SetUp();
     train_ = Load("a9a");
     test_ = Load("a9a.t");
   }
@@ -46,7 +44,6 @@ class A9aTrainer : public ::testing::Test {
     return LoadLibsvm(std::string(MANTA_DATA) + "/" + name, {.columns = kColumns, .indices = LibsvmIndices::kFromOne});
   }
 
-  Runtime runtime_;
   SparseDataset train_;
   SparseDataset test_;
 };

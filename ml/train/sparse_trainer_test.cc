@@ -10,6 +10,7 @@
 #include "manta/ml/libsvm.h"
 #include "manta/ml/sparse_logistic.h"
 #include "manta/ml/trainer.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -19,16 +20,9 @@ using ::testing::HasSubstr;
 
 constexpr uint64_t kColumns = 30;
 
-// A runtime inside this process.
-class SparseTrainerTest : public ::testing::Test {
+class SparseTrainerTest : public LocalTest {
  protected:
-  void SetUp() override {
-    int argc = 2;
-    char program[] = "ml_test", local[] = "--manta-local";
-    char* argv[] = {program, local, nullptr};
-    runtime_ = Init(argc, argv);
-  }
-  void TearDown() override { std::filesystem::remove(path_); }
+  ~SparseTrainerTest() override { std::filesystem::remove(path_); }
 
   // Rows of some three elements, in LIBSVM's format; a few have none.
   SparseDataset LoadRows(size_t count, uint32_t seed, const LibsvmOptions& options = {.columns = kColumns}) {
@@ -76,7 +70,6 @@ class SparseTrainerTest : public ::testing::Test {
 
  private:
   const std::string path_ = ::testing::TempDir() + "sparse_rows_" + std::to_string(std::random_device()());
-  Runtime runtime_;
 };
 
 TEST_F(SparseTrainerTest, SynchronousStrategiesGiveTheModelOfDenseRows) {

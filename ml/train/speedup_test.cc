@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "manta/ml/trainer.h"
+#include "ml/testing/local_test.h"
 
 namespace manta::ml {
 namespace {
@@ -80,10 +81,7 @@ double SpeedupByTheClock() {
 }
 
 TEST(TrainerSpeedup, IsThatOfTheWallClock) {
-  int argc = 2;
-  char program[] = "ml_test", local[] = "--manta-local";
-  char* argv[] = {program, local, nullptr};
-  const Runtime runtime = Init(argc, argv);
+  const Runtime runtime = StartLocal();
   const Dataset data = Dataset::From(Tensor::From(std::vector<float>(kRows), {int64_t(kRows), 1}),
                                      Tensor::From(std::vector<uint8_t>(kRows)));
   for (const Strategy& strategy :
