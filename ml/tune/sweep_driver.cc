@@ -19,7 +19,7 @@ using std::chrono::seconds;
 
 constexpr milliseconds kAwait(50);
 constexpr seconds kStopGrace(5);           // for trials to report once more when time or sweep are over
-constexpr seconds kCloseGrace(1);          // for one that hangs in this process
+constexpr milliseconds kCloseGrace(200);   // for one that hangs in this process
 constexpr seconds kPlacementLimit(600);    // for the first runner to get its resources
 constexpr seconds kEndLimit(5);            // for a program to end by Ctrl-C
 constexpr seconds kLookAtNodes(2);         // nodes join and leave
