@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -169,6 +170,7 @@ TEST_F(TrainerTest, EachRowIsUsedOnceAnEpochWhoeverJoinsAndLeaves) {
     SCOPED_TRACE(NameOf(strategy));
     const uint64_t rows = 1003;
     int calls = 0;
+    bool were_four = false;
     Trainer<RowCounter<float>, CountUses> trainer({.model = {rows},
                                                    .data = NumberedRows(rows),
                                                    .strategy = strategy,
@@ -178,12 +180,14 @@ TEST_F(TrainerTest, EachRowIsUsedOnceAnEpochWhoeverJoinsAndLeaves) {
                                                    .segment_steps = 10,
                                                    .report = {.out = nullptr},
                                                    .observer = [&](TrainControl& control) {
-                                                     ++calls;
-                                                     if (calls == 8) control.Resize(4);
-                                                     if (calls == 16) control.Resize(1);
+                                                     if (++calls == 8) control.Resize(4);
+                                                     if (calls < 16 || were_four) return;
+                                                     were_four = control.workers() == 4;
+                                                     if (were_four) return control.Resize(1);
+                                                     std::this_thread::sleep_for(std::chrono::milliseconds(20));
                                                    }});
     const TrainResult result = trainer.Fit();
-    EXPECT_GT(calls, 16);
+    EXPECT_TRUE(were_four) << calls << " reports";
     EXPECT_EQ(result.rows, 3 * rows);
     EXPECT_THAT(result.state.parameters.values<float>(), Each(3.0f));
     EXPECT_EQ(std::ranges::count(result.events, TrainEvent::kJoined, &TrainEvent::kind), 4);

@@ -203,7 +203,7 @@ TEST_F(ProcessCoreTest, SaysWhatAPendingResultWaitsFor) {
   ASSERT_EQ(waiting.size(), 2u);
   EXPECT_EQ(waiting[0].object, task);
   EXPECT_NE(waiting[0].reason.find("arguments"), std::string::npos);
-  EXPECT_NE(waiting[1].reason.find("placed"), std::string::npos);
+  EXPECT_NE(waiting[1].reason.find("asked for, and not answered yet"), std::string::npos);
 }
 
 TEST_F(ProcessCoreTest, AMessageThatTheSenderMayNotSendIsIgnored) {
