@@ -14,6 +14,8 @@
 #include <manta/ml/metrics.h>
 #include <manta/ml/sparse_worker.h>
 
+#include "flags.h"
+
 namespace ml = manta::ml;
 using Server = ml::SparseParameterServer<ml::FtrlProximal>;
 
@@ -96,29 +98,24 @@ class Worker {
 
 int main(int argc, char** argv) {
   auto runtime = manta::Init(argc, argv);
-  std::map<std::string, std::string> flag{{"--data", ""},    {"--epochs", "1"},  {"--workers", "2"},
-                                          {"--shards", "1"}, {"--batch", "32"},  {"--alpha", "0.1"},
-                                          {"--l1", "0"},     {"--rows", "20000"}};
   try {
-    for (int i = 1; i < argc; ++i) {
-      const std::string word = argv[i], name = word.substr(0, word.find('='));
-      if (!flag.contains(name)) throw manta::InvalidArgumentError("unknown flag " + name);
-      flag[name] = word.substr(std::min(word.size(), name.size() + 1));
-    }
-    const std::string folder = flag["--data"];
-    const uint64_t rows = std::stoull(flag["--rows"]), workers = std::stoull(flag["--workers"]);
+    const Flags flags(argc, argv,
+                      "--data= --epochs=1 --workers=2 --shards=1 --batch=32 --alpha=0.1 --l1=0 --rows=20000");
+    if (flags.help()) return 0;
+    const std::string folder = flags["--data"];
+    const auto rows = uint64_t(flags.Number("--rows", 1)), workers = uint64_t(flags.Number("--workers", 1));
     const auto train = folder.empty() ? ml::MakeClicks({.rows = rows, .seed = 1, .in_store = true})
                                       : ml::LoadLibsvm(folder + "/a9a", {.in_store = true});
     const auto test = folder.empty() ? ml::MakeClicks({.rows = rows / 2, .seed = 2})
                                      : ml::LoadLibsvm(folder + "/a9a.t", {.columns = train.columns()});
-    const ml::FtrlProximal ftrl{.beta = 1, .l1 = std::stod(flag["--l1"]), .l2 = 0};
-    const auto server = Server::Create({.shards = std::stoull(flag["--shards"]), .optimizer = ftrl});
+    const ml::FtrlProximal ftrl{.beta = 1, .l1 = flags.Number("--l1", 0), .l2 = 0};
+    const auto server = Server::Create({.shards = size_t(flags.Number("--shards", 1)), .optimizer = ftrl});
     std::vector<manta::ActorHandle<Worker>> crew;
     for (uint32_t i = 0; i < workers; ++i)
-      crew.push_back(
-          manta::Actor<Worker>().Remote(train, server, i, std::stoull(flag["--batch"]), std::stof(flag["--alpha"])));
+      crew.push_back(manta::Actor<Worker>().Remote(train, server, i, size_t(flags.Number("--batch", 1)),
+                                                   float(flags.Number("--alpha", 0))));
     for (auto& worker : crew) manta::Get(worker.Call<&Worker::Train>().Remote(ml::RowLease{}));  // they are there
-    for (int epoch = 1; epoch <= std::stoi(flag["--epochs"]); ++epoch) {
+    for (int epoch = 1; epoch <= int(flags.Number("--epochs", 1)); ++epoch) {
       const auto begin = std::chrono::steady_clock::now();
       ml::TrainByLeases<int>(
           {.rows = train.count(), .rows_total = train.count(), .rows_per_lease = 4096, .workers = workers},

@@ -11,26 +11,14 @@
 #include <manta/ml/trainer.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <map>
-#include <sstream>
-#include <string>
+
+#include "flags.h"
 
 namespace ml = manta::ml;
 
-using Flags = std::map<std::string, std::string>;
-
-double Number(const Flags& flags, const std::string& name, double min) {
-  const std::string& text = flags.at(name);
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (*end == 0 && !text.empty() && value >= min && value <= 1e6) return value;
-  throw manta::InvalidArgumentError(name + "=" + text + " is no number, too small or too large");
-}
-
 ml::Strategy StrategyOf(const Flags& flags) {
-  ml::Strategy strategy = ml::StrategyNamed(flags.at("--strategy"));
-  const auto steps = uint64_t(Number(flags, "--push-every", 1));
+  ml::Strategy strategy = ml::StrategyNamed(flags["--strategy"]);
+  const auto steps = uint64_t(flags.Number("--push-every", 1));
   if (auto* server = std::get_if<ml::ParameterServerSgd>(&strategy)) server->push_every = steps;
   if (auto* local = std::get_if<ml::LocalSgd>(&strategy)) local->steps = steps;
   if (auto* elastic = std::get_if<ml::Easgd>(&strategy)) elastic->tau = steps;
@@ -38,33 +26,33 @@ ml::Strategy StrategyOf(const Flags& flags) {
 }
 
 void Run(const Flags& flags) {
-  const bool bench = flags.at("--bench") == "1", quick = flags.at("--quick") == "1";
-  const auto seed = uint64_t(Number(flags, "--seed", 0));
-  const auto workers = size_t(Number(flags, "--workers", 1));
-  const double rate = Number(flags, "--rate", 1e-6);
+  const bool bench = flags.Is("--bench"), quick = flags.Is("--quick");
+  const auto seed = uint64_t(flags.Number("--seed", 0));
+  const auto workers = size_t(flags.Number("--workers", 1));
+  const double rate = flags.Number("--rate", 1e-6);
   const ml::IdxOptions idx{.shuffle_seed = seed, .mean = 0.286f, .deviation = 0.353f, .in_store = true};
 
   ml::Trainer<ml::Mlp<float>> trainer({
       .model = {.inputs = 784, .hidden = 128, .classes = 10},
-      .data = ml::LoadMnist(flags.at("--data"), "train", idx),
-      .test = ml::LoadMnist(flags.at("--data"), "t10k", idx),
+      .data = ml::LoadMnist(flags["--data"], "train", idx),
+      .test = ml::LoadMnist(flags["--data"], "t10k", idx),
       .strategy = StrategyOf(flags),
       .scaling = {.workers = workers},
-      .epochs = quick ? 3 : uint64_t(Number(flags, "--epochs", 1)),
-      .batch = uint64_t(Number(flags, "--batch", 1)),
+      .epochs = quick ? 3 : uint64_t(flags.Number("--epochs", 1)),
+      .batch = uint64_t(flags.Number("--batch", 1)),
       .rate = {.first = rate, .last = rate / 10},
       .seed = seed,
-      .checkpoint = {.directory = flags.at("--checkpoints")},
+      .checkpoint = {.directory = flags["--checkpoints"]},
       .report = {.out = bench ? nullptr : stdout,
-                 .target = Number(flags, "--target", 0),
-                 .csv = flags.at("--csv"),
-                 .tensorboard = flags.at("--tensorboard")},
+                 .target = flags.Number("--target", 0),
+                 .csv = flags["--csv"],
+                 .tensorboard = flags["--tensorboard"]},
       .speedup_rounds = bench   ? 5u
                         : quick ? 1u
                                 : 3u,
   });
   const ml::TrainResult result = trainer.Fit();
-  if (!flags.at("--save").empty()) ml::WriteSafetensors(flags.at("--save"), trainer.Tensors(result));
+  if (!flags["--save"].empty()) ml::WriteSafetensors(flags["--save"], trainer.Tensors(result));
 
   if (bench) {
     std::printf(
@@ -80,18 +68,12 @@ void Run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   auto runtime = manta::Init(argc, argv);
-  std::istringstream defaults(
-      "--data=/usr/share/datasets/fashion-mnist --save=fashion_mnist.safetensors --strategy=ps-async --workers=2 "
-      "--epochs=20 --batch=64 --rate=0.1 --push-every=8 --target=0.87 --seed=1 --checkpoints= --csv= --tensorboard= "
-      "--quick=0 --bench=0");
-  Flags flags;
-  for (std::string word; defaults >> word;) flags[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
   try {
-    for (int i = 1; i < argc; ++i) {
-      const std::string word = argv[i], name = word.substr(0, word.find('='));
-      if (!flags.contains(name)) throw manta::InvalidArgumentError("unknown flag " + name);
-      flags[name] = name == word ? "1" : word.substr(name.size() + 1);
-    }
+    const Flags flags(argc, argv,
+                      "--strategy=ps-async --workers=2 --epochs=20 --batch=64 --rate=0.1 --push-every=8 --target=0.87 "
+                      "--seed=1 --data=/usr/share/datasets/fashion-mnist --save=fashion_mnist.safetensors "
+                      "--checkpoints= --csv= --tensorboard= --quick=0 --bench=0");
+    if (flags.help()) return 0;
     Run(flags);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "fashion_mnist: %s\n", error.what());

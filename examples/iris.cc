@@ -4,9 +4,6 @@
 // Prints:
 //   setosa, versicolor or virginica:  144 of 150 right, by fold 29 30 28 27 30
 //   virginica or not:                 143 of 150 right, by fold 29 29 30 26 29
-//   loss by epoch: * of the rows trained on, o of those tested
-//   0.655 |*
-//   ...
 #include <manta/manta.h>
 #include <manta/ml/adam.h>
 #include <manta/ml/batch_order.h>
@@ -23,10 +20,11 @@
 #include <string>
 #include <vector>
 
+#include "flags.h"
+
 namespace ml = manta::ml;
 
-constexpr uint32_t kFolds = 5, kEpochs = 60;
-constexpr size_t kColumns = 4;
+constexpr uint32_t kFolds = 5, kEpochs = 60, kColumns = 4;
 
 // What a task finds out about its fold.
 struct Curve {
@@ -54,15 +52,12 @@ void Split(const ml::Dataset& data, const std::vector<uint32_t>& fold, uint32_t 
   }
   for (size_t j = 0; j < kColumns; ++j) {
     double sum = 0, squares = 0;
-    for (size_t i = j; i < train->rows.size(); i += kColumns) {
+    for (size_t i = j; i < train->rows.size(); i += kColumns)
       sum += train->rows[i], squares += train->rows[i] * train->rows[i];
-    }
     const double n = double(train->labels.size()), mean = sum / n, deviation = std::sqrt(squares / n - mean * mean);
-    for (Part* part : {train, test}) {
-      for (size_t i = j; i < part->rows.size(); i += kColumns) {
+    for (Part* part : {train, test})
+      for (size_t i = j; i < part->rows.size(); i += kColumns)
         part->rows[i] = float((part->rows[i] - mean) / deviation);
-      }
-    }
   }
 }
 
@@ -83,14 +78,13 @@ Curve TrainFold(const ml::Dataset& data, const std::vector<uint32_t>& fold, uint
   ml::BatchOrder order({.rows = train.labels.size(), .rows_per_batch = 16, .seed = k});
   ml::RowGather<float> gather;
   Curve curve;
-  uint64_t number = 0;
   for (uint64_t epoch = 0; epoch < kEpochs; ++epoch) {
     order.Begin(epoch);
     for (uint64_t b = 0; b < order.batch_count(); ++b) {
       const auto batch = gather(train.rows, train.labels, order.Rows(b));
       const double loss = model.Gradient(parameters, batch, gradient);
       ml::CheckFinite<float>(model, {epoch, b, b * 16, b * 16 + batch.count()}, loss, parameters, gradient, batch.rows);
-      adam.Step<float>({++number, 0.03}, parameters, gradient, slots, parameters);
+      adam.Step<float>({epoch * order.batch_count() + b + 1, 0.03}, parameters, gradient, slots, parameters);
     }
     curve.train.push_back(model.Evaluate(parameters, train.batch()).loss);
     curve.test.push_back(model.Evaluate(parameters, test.batch()).loss);
@@ -130,9 +124,7 @@ void Plot(const Curve& curve) {
   std::printf("      +%s\n", std::string(kEpochs, '-').c_str());
 }
 
-int main(int argc, char** argv) {
-  auto runtime = manta::Init(argc, argv);
-  const std::string flag = argc > 1 ? argv[1] : "--csv=iris.csv", path = flag.substr(flag.find('=') + 1);
+void Run(const std::string& path) {
   const ml::Dataset iris = ml::LoadIris().data;
   std::vector<uint8_t> virginica;
   for (uint8_t label : iris.labels.values<uint8_t>()) virginica.push_back(label == 2);
@@ -143,7 +135,15 @@ int main(int argc, char** argv) {
   std::ofstream csv(path);
   csv << "epoch,train_loss,test_loss\n";
   for (size_t i = 0; i < kEpochs; ++i) csv << i + 1 << ',' << curve.train[i] << ',' << curve.test[i] << '\n';
-  if (csv.flush()) return 0;
-  std::perror(path.c_str());
-  return 1;
+  if (!csv.flush()) throw std::runtime_error(path + " cannot be written");
+}
+
+int main(int argc, char** argv) {
+  auto runtime = manta::Init(argc, argv);
+  try {
+    const Flags flags(argc, argv, "--csv=iris.csv");
+    if (!flags.help()) Run(flags["--csv"]);
+  } catch (const std::exception& error) {
+    return std::fprintf(stderr, "iris: %s\n", error.what()), 1;
+  }
 }

@@ -21,8 +21,9 @@
 
 #include <cmath>
 #include <cstdio>
-#include <map>
 #include <string>
+
+#include "flags.h"
 
 namespace ml = manta::ml;
 
@@ -50,24 +51,25 @@ void TrainMlp(ml::Trial& trial, const ml::Dataset& train, const ml::Dataset& tes
   }
 }
 
-void Run(std::map<std::string, std::string> flag) {
+void Run(const Flags& flags) {
   const ml::IdxOptions idx{.shuffle_seed = 1, .mean = 0.286f, .deviation = 0.353f};
-  const ml::Dataset train = ml::LoadMnist(flag["--data"], "train", idx).Slice(0, 4096);
-  const ml::Dataset test = ml::LoadMnist(flag["--data"], "t10k", idx).Slice(0, 2048);
+  const ml::Dataset train = ml::LoadMnist(flags["--data"], "train", idx).Slice(0, 4096);
+  const ml::Dataset test = ml::LoadMnist(flags["--data"], "t10k", idx).Slice(0, 2048);
 
   ml::SearchSpace space;
   space.LogUniform("rate", 1e-3, 2)
       .IntUniform("hidden", 8, 128, /*log=*/true)
       .Choice("batch", {int64_t{16}, int64_t{32}, int64_t{64}})
       .Uniform("decay", 0.5, 1);
-  ml::TuneConfig tune{.metric = "accuracy", .mode = ml::Mode::kMax, .num_samples = std::stoll(flag["--trials"])};
+  ml::TuneConfig tune{
+      .metric = "accuracy", .mode = ml::Mode::kMax, .num_samples = int64_t(flags.Number("--trials", 1))};
   tune.searcher = std::make_shared<ml::Tpe>(ml::Tpe::Options{.seed = 1});
   tune.scheduler = std::make_shared<ml::Asha>(ml::Asha::Options{.steps_max = kEpochs, .eta = 3});
-  const ml::RunConfig run{.name = flag["--name"], .storage = flag["--storage"], .resources = {.cpus = 1}};
+  const ml::RunConfig run{.name = flags["--name"], .storage = flags["--storage"], .resources = {.cpus = 1}};
 
   using Tuner = ml::Tuner<&TrainMlp>;
-  const ml::ResultGrid results = flag["--restore"] == "1" ? Tuner::Restore(run.name, run.storage, train, test).Fit()
-                                                          : Tuner(space, tune, run, train, test).Fit();
+  const ml::ResultGrid results = flags.Is("--restore") ? Tuner::Restore(run.name, run.storage, train, test).Fit()
+                                                       : Tuner(space, tune, run, train, test).Fit();
   std::printf("%s", results.Table(5).c_str());
   const auto importance = results.Importance();
   std::printf("best accuracy %.3f; most important: %s; see %s/%s/report.html\n", *results.Best().Last("accuracy"),
@@ -76,18 +78,12 @@ void Run(std::map<std::string, std::string> flag) {
 
 int main(int argc, char** argv) {
   auto runtime = manta::Init(argc, argv);
-  std::map<std::string, std::string> flag{{"--data", "/usr/share/datasets/fashion-mnist"},
-                                          {"--name", "fashion"},
-                                          {"--storage", "manta-sweeps"},
-                                          {"--trials", "40"},
-                                          {"--restore", "0"}};
   try {
-    for (int i = 1; i < argc; ++i) {
-      const std::string word = argv[i], name = word.substr(0, word.find('='));
-      if (!flag.contains(name)) throw manta::InvalidArgumentError("unknown flag " + name);
-      flag[name] = name == word ? "1" : word.substr(name.size() + 1);
-    }
-    Run(flag);
+    const Flags flags(
+        argc, argv,
+        "--data=/usr/share/datasets/fashion-mnist --name=fashion --storage=manta-sweeps --trials=40 --restore=0");
+    if (flags.help()) return 0;
+    Run(flags);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sweep: %s\n", error.what());
     return 1;
