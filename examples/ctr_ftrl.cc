@@ -14,7 +14,7 @@
 #include <manta/ml/metrics.h>
 #include <manta/ml/sparse_worker.h>
 
-#include "flags.h"
+#include "examples/flags.h"
 
 namespace ml = manta::ml;
 using Server = ml::SparseParameterServer<ml::FtrlProximal>;

@@ -12,7 +12,7 @@
 
 #include <cstdio>
 
-#include "flags.h"
+#include "examples/flags.h"
 
 namespace ml = manta::ml;
 

@@ -20,7 +20,7 @@
 #include <string>
 #include <vector>
 
-#include "flags.h"
+#include "examples/flags.h"
 
 namespace ml = manta::ml;
 

@@ -23,7 +23,7 @@
 #include <cstdio>
 #include <string>
 
-#include "flags.h"
+#include "examples/flags.h"
 
 namespace ml = manta::ml;
 
