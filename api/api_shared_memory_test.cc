@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -20,6 +21,7 @@ class Keeper {
   }
   int AddAgain(int by) { return *Counter(window_) += by; }
   SharedMemory Window() const { return window_; }
+  int Pid() const { return getpid(); }
 
   static std::atomic<int>* Counter(const SharedMemory& window) {
     return reinterpret_cast<std::atomic<int>*>(window.bytes().data());
@@ -58,10 +60,12 @@ TEST(SharedMemory, IsLostWithTheLastProcessThatHasIt) {
     EXPECT_EQ(*Keeper::Counter(window), 0);
     return;
   }
+  const pid_t pid = Get(maker.Call<&Keeper::Pid>().Remote());
   Kill(maker);
   std::atomic<bool> is_dead = false;
   maker.OnDeath([&](const ActorDiedError&) { is_dead = true; });
   while (!is_dead) usleep(1000);
+  while (kill(pid, 0) == 0) usleep(1000);  // the actor is dead as soon as its process must end, which takes a moment
   EXPECT_THROW(window.bytes(), ObjectLostError);
 }
 

@@ -195,7 +195,11 @@ TEST_F(Faults, NodesWaitForTheirHeadWhileAStrangerHasItsPort) {
   Get(actor.Call<&Counter::Add>().Remote(1));
   KillHead();
   {
-    const auto stranger = rpc::ListenOn(address(), 16);
+    auto stranger = rpc::ListenOn(address(), 16);
+    for (int tries = 0; !stranger.ok() && tries < 50; ++tries) {  // the head's process may still be closing its own
+      Sleep(milliseconds(100));
+      stranger = rpc::ListenOn(address(), 16);
+    }
     ASSERT_TRUE(stranger.ok()) << stranger.status();
     Sleep(milliseconds(500));
     const Ran refused = Manta({"start", "--head", "--port=" + address().substr(address().rfind(':') + 1),
